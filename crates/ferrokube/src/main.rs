@@ -1,0 +1,2 @@
+//! ferrokube
+fn main() {}

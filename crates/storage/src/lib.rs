@@ -1,0 +1,6 @@
+//! The revisioned key-value contract, its embedded and etcd backends, and the watch cache.
+//!
+//! Only the API server uses this crate (ARCHITECTURE.md, invariant 1).
+mod backend;
+
+pub use backend::*;
