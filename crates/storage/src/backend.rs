@@ -6,7 +6,7 @@
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 /// A store-wide, strictly increasing version. 0 means "before everything".
 pub type Revision = u64;
@@ -24,7 +24,7 @@ pub struct KeyValue {
     pub lease: LeaseId,
 }
 
-/// Keys in `[start, end)` at `revision`.
+/// Keys in `[start, end)` at `revision`; an empty `end` is no upper bound.
 #[derive(Clone, Debug)]
 pub struct RangeRequest {
     pub start: String,
@@ -34,6 +34,20 @@ pub struct RangeRequest {
     /// 0 is no limit.
     pub limit: usize,
     pub count_only: bool,
+}
+
+/// The end of the range of all keys that start with `prefix`: the first text greater than them.
+/// Empty, which means no upper bound, for the empty prefix.
+pub fn prefix_end(prefix: &str) -> String {
+    let mut end: Vec<char> = prefix.chars().collect();
+    while let Some(last) = end.pop() {
+        let next = (u32::from(last) + 1..=u32::from(char::MAX)).find_map(char::from_u32);
+        if let Some(next) = next {
+            end.push(next);
+            return end.into_iter().collect();
+        }
+    }
+    String::new()
 }
 
 #[derive(Clone, Debug)]
@@ -104,6 +118,8 @@ pub enum Error {
     Unavailable(String),
     #[error("the store is damaged: {0}")]
     Corrupt(String),
+    #[error("requested lease not found")]
+    LeaseNotFound,
 }
 
 /// One revisioned store. See the module text for what always holds; `tests/` runs the same
@@ -135,6 +151,32 @@ pub trait Backend: Send + Sync + 'static {
 
     /// Bytes on disk, for metrics and `/readyz`.
     async fn size_on_disk(&self) -> Result<u64, Error>;
+
+    /// Call `sink` for every event under `prefix` after [`Attached::revision`], for as long as the
+    /// sink lives. This is how a cache follows: no queue lies between, and an embedded store calls
+    /// before it acknowledges a commit.
+    async fn attach(&self, prefix: &str, sink: Weak<dyn Sink>) -> Result<Attached, Error>;
+
+    /// Ask that [`Attached::clock`] reach the current revision soon although nothing under the
+    /// attached prefixes changed. Nothing to do for a store whose clock never lags.
+    fn request_progress(&self) {}
+}
+
+/// Receives events as they happen, one call at a time. Calls must be quick and must not block.
+pub trait Sink: Send + Sync + 'static {
+    /// Events of whole revisions, ascending. May repeat revisions the sink already knows from its
+    /// own reads; the sink drops those.
+    fn apply(&self, events: &[Event]);
+    /// Events may be missing from here on; the sink has to read the state again.
+    fn reset(&self);
+}
+
+/// What [`Backend::attach`] promises.
+pub struct Attached {
+    /// Every event after this revision reaches the sink.
+    pub revision: Revision,
+    /// Moves to a revision once every event up to it has been applied to every sink.
+    pub clock: tokio::sync::watch::Receiver<Revision>,
 }
 
 /// Reads of the current state from the API server's caches, for authorizers and admission.

@@ -2,5 +2,6 @@
 //!
 //! Only the API server uses this crate (ARCHITECTURE.md, invariant 1).
 mod backend;
+pub mod cache;
 
 pub use backend::*;

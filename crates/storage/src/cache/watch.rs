@@ -1,0 +1,296 @@
+//! Watch events, what a watcher selects, and the bounded queue between the cache and one watcher.
+//!
+//! Selection has the API's meaning: an object that starts to match is ADDED for that watcher, one
+//! that stops matching is DELETED, with its last matching state under the version of the change.
+//! Source: Kubernetes API concepts, "Efficient detection of changes".
+use super::entry::Entry;
+use crate::Revision;
+use bytes::Bytes;
+use parking_lot::Mutex;
+use std::cell::OnceCell;
+use std::collections::VecDeque;
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll, Waker};
+use tokio::sync::watch;
+
+/// What happened to an object, for one watcher.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum EventKind {
+    Added,
+    Modified,
+    Deleted,
+}
+
+impl EventKind {
+    /// The `type` of the watch frame.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            EventKind::Added => "ADDED",
+            EventKind::Modified => "MODIFIED",
+            EventKind::Deleted => "DELETED",
+        }
+    }
+}
+
+/// One event, shared by all watchers that get it in this form.
+pub struct WatchEvent {
+    pub kind: EventKind,
+    /// For a deletion: the last state, with the deletion's resource version in it.
+    pub entry: Arc<Entry>,
+    /// The state before, where there was one that matched.
+    pub previous: Option<Arc<Entry>>,
+    frame: OnceLock<Bytes>,
+}
+
+impl WatchEvent {
+    pub fn new(kind: EventKind, entry: Arc<Entry>, previous: Option<Arc<Entry>>) -> WatchEvent {
+        WatchEvent { kind, entry, previous, frame: OnceLock::new() }
+    }
+
+    pub fn revision(&self) -> Revision {
+        self.entry.revision
+    }
+
+    /// `{"type":"MODIFIED","object":{…}}` and a newline; built by whoever asks first.
+    pub fn frame(&self) -> Bytes {
+        let build = || {
+            let parts: [&[u8]; 5] =
+                [b"{\"type\":\"", self.kind.as_str().as_bytes(), b"\",\"object\":", &self.entry.json, b"}\n"];
+            Bytes::from(parts.concat())
+        };
+        self.frame.get_or_init(build).clone()
+    }
+}
+
+impl std::fmt::Debug for WatchEvent {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {:?}", self.kind.as_str(), self.entry)
+    }
+}
+
+type Matcher = Box<dyn Fn(&Entry) -> bool + Send + Sync>;
+
+/// What one watcher wants.
+pub struct Filter {
+    pub(super) scope: Scope,
+    pub(super) index: Option<(usize, Box<str>)>,
+    matcher: Option<Matcher>,
+}
+
+pub(super) enum Scope {
+    Prefix(Box<str>),
+    Key(Box<str>),
+}
+
+impl Filter {
+    /// All keys under a prefix: the cache's own, or one namespace's (`/registry/pods/default/`).
+    pub fn prefix(prefix: &str) -> Filter {
+        Filter { scope: Scope::Prefix(prefix.into()), index: None, matcher: None }
+    }
+
+    /// Exactly one key, as `metadata.name=…` selects it.
+    pub fn key(key: &str) -> Filter {
+        Filter { scope: Scope::Key(key.into()), index: None, matcher: None }
+    }
+
+    /// Only objects whose field at `position` has this value; found by index when `position` is in
+    /// [`super::Options::indexed`].
+    pub fn index(mut self, position: usize, value: &str) -> Filter {
+        self.index = Some((position, value.into()));
+        self
+    }
+
+    /// Only objects for which `matcher` holds, on top of everything else.
+    pub fn matching(mut self, matcher: impl Fn(&Entry) -> bool + Send + Sync + 'static) -> Filter {
+        self.matcher = Some(Box::new(matcher));
+        self
+    }
+
+    fn in_scope(&self, key: &str) -> bool {
+        match &self.scope {
+            Scope::Prefix(prefix) => key.starts_with(&**prefix),
+            Scope::Key(wanted) => key == &**wanted,
+        }
+    }
+
+    fn selects(&self, entry: &Entry) -> bool {
+        let indexed = |(position, value): &(usize, Box<str>)| entry.field(*position) == &**value;
+        self.index.as_ref().is_none_or(indexed) && self.matcher.as_ref().is_none_or(|matches| matches(entry))
+    }
+}
+
+/// One change of one key, and the forms in which watchers see it, each made at most once.
+pub(super) struct Change {
+    pub revision: Revision,
+    pub current: Option<Arc<Entry>>,
+    pub previous: Option<Arc<Entry>>,
+}
+
+#[derive(Default)]
+pub(super) struct Forms {
+    added: OnceCell<Arc<WatchEvent>>,
+    modified: OnceCell<Arc<WatchEvent>>,
+    deleted: OnceCell<Arc<WatchEvent>>,
+}
+
+impl Change {
+    pub(super) fn key(&self) -> &str {
+        self.current.as_ref().or(self.previous.as_ref()).map(|entry| &*entry.key).unwrap_or_default()
+    }
+
+    /// Memory the change keeps alive, in bytes.
+    pub(super) fn size(&self) -> usize {
+        let of = |entry: &Option<Arc<Entry>>| entry.as_ref().map_or(0, |entry| entry.size());
+        of(&self.current) + of(&self.previous)
+    }
+
+    /// The change as this filter's watcher sees it.
+    pub(super) fn seen_by(&self, filter: &Filter, forms: &Forms) -> Option<Arc<WatchEvent>> {
+        if !filter.in_scope(self.key()) {
+            return None;
+        }
+        let selected = |entry: &Option<Arc<Entry>>| entry.clone().filter(|entry| filter.selects(entry));
+        let (current, previous) = (selected(&self.current), selected(&self.previous));
+        let event = |kind, entry, previous| Arc::new(WatchEvent::new(kind, entry, previous));
+        match (current, previous) {
+            (None, None) => None,
+            (Some(now), None) => Some(forms.added.get_or_init(|| event(EventKind::Added, now, None))),
+            (Some(now), Some(old)) => Some(forms.modified.get_or_init(|| event(EventKind::Modified, now, Some(old)))),
+            (None, Some(old)) => Some(
+                forms
+                    .deleted
+                    .get_or_init(|| event(EventKind::Deleted, Arc::new(old.at_revision(self.revision)), Some(old))),
+            ),
+        }
+        .cloned()
+    }
+}
+
+/// Why a watcher yields nothing more. The client relists or watches again from its last version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// It did not take its events quickly enough.
+    TooSlow,
+    /// The cache lost its place in the store's history and loaded anew.
+    Reset,
+    /// The cache was stopped: the resource is gone, or the server is going.
+    Stopped,
+}
+
+#[derive(Default)]
+struct Buffer {
+    events: VecDeque<Arc<WatchEvent>>,
+    bytes: usize,
+    end: Option<End>,
+    waker: Option<Waker>,
+}
+
+/// Between the cache and one watcher.
+pub(super) struct Queue {
+    pub filter: Filter,
+    max_events: usize,
+    max_bytes: usize,
+    buffer: Mutex<Buffer>,
+}
+
+impl Queue {
+    pub(super) fn new(filter: Filter, max_events: usize, max_bytes: usize, replay: Vec<Arc<WatchEvent>>) -> Queue {
+        let bytes = replay.iter().map(|event| event.entry.json.len()).sum();
+        let buffer = Buffer { events: replay.into(), bytes, ..Buffer::default() };
+        Queue { filter, max_events, max_bytes, buffer: Mutex::new(buffer) }
+    }
+
+    /// Returns the waker to wake once the batch is out. A full queue ends the watch.
+    pub(super) fn push(&self, event: Arc<WatchEvent>) -> Option<Waker> {
+        let mut buffer = self.buffer.lock();
+        if buffer.end.is_some() {
+            return None;
+        }
+        if buffer.events.len() >= self.max_events || buffer.bytes >= self.max_bytes {
+            buffer.end = Some(End::TooSlow);
+        } else {
+            buffer.bytes += event.entry.json.len();
+            buffer.events.push_back(event);
+        }
+        buffer.waker.take()
+    }
+
+    pub(super) fn end(&self, end: End) {
+        let waker = {
+            let mut buffer = self.buffer.lock();
+            buffer.end.get_or_insert(end);
+            buffer.waker.take()
+        };
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+}
+
+/// A stream of event batches. Dropping it ends the watch.
+pub struct Watcher {
+    queue: Arc<Queue>,
+    clock: watch::Receiver<Revision>,
+    yielded: Revision,
+    on_drop: Option<Box<dyn FnOnce() + Send + Sync>>,
+}
+
+impl Watcher {
+    pub(super) fn new(
+        queue: Arc<Queue>,
+        clock: watch::Receiver<Revision>,
+        after: Revision,
+        on_drop: Box<dyn FnOnce() + Send + Sync>,
+    ) -> Watcher {
+        Watcher { queue, clock, yielded: after, on_drop: Some(on_drop) }
+    }
+
+    /// The next events in order, at least one; `None` once ended. Cancel safe.
+    pub async fn next(&mut self) -> Option<Vec<Arc<WatchEvent>>> {
+        std::future::poll_fn(|context| self.poll_next(context)).await
+    }
+
+    /// As [`Watcher::next`].
+    pub fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Vec<Arc<WatchEvent>>>> {
+        let mut buffer = self.queue.buffer.lock();
+        if !buffer.events.is_empty() {
+            let batch: Vec<_> = std::mem::take(&mut buffer.events).into();
+            buffer.bytes = 0;
+            drop(buffer);
+            self.yielded = batch.last().map_or(self.yielded, |event| event.revision().max(self.yielded));
+            return Poll::Ready(Some(batch));
+        }
+        if buffer.end.is_some() {
+            return Poll::Ready(None);
+        }
+        if !buffer.waker.as_ref().is_some_and(|waker| waker.will_wake(context.waker())) {
+            buffer.waker = Some(context.waker().clone());
+        }
+        Poll::Pending
+    }
+
+    /// Every event up to and including this revision has been yielded; what a bookmark may say.
+    pub fn revision(&mut self) -> Revision {
+        // Read before looking at the queue: events up to the clock are queued before it moves.
+        let clock = *self.clock.borrow();
+        let buffer = self.queue.buffer.lock();
+        if buffer.events.is_empty() && buffer.end.is_none() {
+            self.yielded = self.yielded.max(clock);
+        }
+        self.yielded
+    }
+
+    /// Why [`Watcher::next`] yields nothing more; `None` while it is open.
+    pub fn end(&self) -> Option<End> {
+        self.queue.buffer.lock().end
+    }
+}
+
+impl Drop for Watcher {
+    fn drop(&mut self) {
+        self.queue.end(End::Stopped);
+        if let Some(on_drop) = self.on_drop.take() {
+            on_drop();
+        }
+    }
+}
