@@ -1,8 +1,16 @@
 //! What every part of Kubernetes is made of: names, quantities, selectors, errors, patches, tables, codecs.
 //!
 //! Pure: no I/O, no clock, no randomness. Everything here is safe on hostile input.
+pub mod duration;
 pub mod field;
+pub mod fields;
+pub mod gvk;
+pub mod labels;
+pub mod names;
+pub mod quantity;
 pub mod status;
 pub mod table;
+pub mod time;
+pub mod validation;
 
 pub use status::ApiError;
