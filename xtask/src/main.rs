@@ -1,2 +1,37 @@
-//! xtask
-fn main() {}
+//! Tasks of maintainers: `cargo run -p xtask -- schema <definitions.json> <k8s-pb sources> <kubectl>` writes the
+//! schema table of built-in kinds from upstream's published facts. See `docs/schema-table.md`.
+mod definitions;
+mod go_types;
+mod model;
+mod prost_source;
+mod write;
+
+use anyhow::{Context, bail};
+use std::path::Path;
+
+const OUT: &str = "crates/apimachinery/src/schema";
+
+fn main() -> anyhow::Result<()> {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    match args.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        ["schema", definitions, k8s_pb, kubectl] => schema(definitions.as_ref(), k8s_pb.as_ref(), kubectl.as_ref()),
+        _ => bail!("usage: xtask schema <_definitions.json> <k8s-pb source folder> <kubectl executable>"),
+    }
+}
+
+/// OpenAPI definitions say what there is; the Go types inside the official kubectl say how it is encoded; k8s-pb
+/// fills in the types kubectl does not link, and the defaults.
+fn schema(definitions: &Path, k8s_pb: &Path, kubectl: &Path) -> anyhow::Result<()> {
+    let text = std::fs::read(definitions).with_context(|| definitions.display().to_string())?;
+    let mut model = definitions::read(&text)?;
+    let executable = std::fs::read(kubectl).with_context(|| kubectl.display().to_string())?;
+    let from_go = go_types::read(&executable)?;
+    let from_prost = prost_source::read(k8s_pb)?;
+    model.add_defaults(&from_prost);
+    model.add_messages(from_go);
+    model.add_messages(from_prost);
+    write::table(&model, Path::new(OUT).join("v1_36.table").as_path())?;
+    write::descriptions(&model, Path::new(OUT).join("v1_36.descriptions").as_path())?;
+    model.report();
+    Ok(())
+}

@@ -8,6 +8,7 @@ pub mod gvk;
 pub mod labels;
 pub mod names;
 pub mod quantity;
+pub mod schema;
 pub mod status;
 pub mod table;
 pub mod time;
