@@ -3,5 +3,7 @@
 //! Only the API server uses this crate (ARCHITECTURE.md, invariant 1).
 mod backend;
 pub mod cache;
+pub mod embedded;
+mod sinks;
 
 pub use backend::*;
