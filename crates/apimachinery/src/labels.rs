@@ -389,9 +389,8 @@ impl<'a> Parser<'a> {
         loop {
             match self.peek() {
                 Token::Identifier(_) | Token::Not => {
-                    let requirement = self
-                        .requirement()
-                        .map_err(|e| ParseError(format!("unable to parse requirement: {e}")))?;
+                    let requirement =
+                        self.requirement().map_err(|e| ParseError(format!("unable to parse requirement: {e}")))?;
                     requirements.push(requirement);
                     match self.next() {
                         Token::End => return Ok(requirements),
@@ -544,7 +543,10 @@ mod tests {
             ("x=a||y=b", "unable to parse requirement: values[0][x]: Invalid value: \"a||y\": a valid label must be"),
             ("x==a==b", "found '==', expected: ',' or 'end of string'"),
             ("!x=a", "found '=', expected: ',' or 'end of string'"),
-            ("x<a", "unable to parse requirement: values[0]: Invalid value: \"a\": for 'Gt', 'Lt' operators, the value must be"),
+            (
+                "x<a",
+                "unable to parse requirement: values[0]: Invalid value: \"a\": for 'Gt', 'Lt' operators, the value must be",
+            ),
             ("x in", "unable to parse requirement: found '' expected: '('"),
             ("x,", "found '', expected: identifier after ','"),
             ("(", "found '(', expected: !, identifier, or 'end of string'"),

@@ -7,6 +7,7 @@ pub mod fields;
 pub mod gvk;
 pub mod labels;
 pub mod names;
+pub mod patch;
 pub mod quantity;
 pub mod schema;
 pub mod status;

@@ -472,7 +472,8 @@ mod tests {
 
     #[test]
     fn values_round_away_from_zero() {
-        let cases = [("1m", 1, 1), ("1001m", 2, 1001), ("-1m", -1, -1), ("1n", 1, 1), ("64Gi", 68719476736, 68719476736000)];
+        let cases =
+            [("1m", 1, 1), ("1001m", 2, 1001), ("-1m", -1, -1), ("1n", 1, 1), ("64Gi", 68719476736, 68719476736000)];
         for (text, units, milli) in cases {
             let quantity = Quantity::parse(text).unwrap();
             assert_eq!((quantity.value(), quantity.milli_value()), (units, milli), "{text}");

@@ -15,8 +15,7 @@ pub const TOTAL_ANNOTATION_SIZE_MAX: usize = 256 * 1024;
 
 const DNS1123_LABEL: &str = "[a-z0-9]([-a-z0-9]*[a-z0-9])?";
 const DNS1123_SUBDOMAIN: &str = "[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*";
-const DNS1123_SUBDOMAIN_UNDERSCORE: &str =
-    "_?[a-z0-9]([-_a-z0-9]*[a-z0-9])?(\\._?[a-z0-9]([-_a-z0-9]*[a-z0-9])?)*";
+const DNS1123_SUBDOMAIN_UNDERSCORE: &str = "_?[a-z0-9]([-_a-z0-9]*[a-z0-9])?(\\._?[a-z0-9]([-_a-z0-9]*[a-z0-9])?)*";
 const DNS1035_LABEL: &str = "[a-z]([-a-z0-9]*[a-z0-9])?";
 const QUALIFIED_NAME: &str = "([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]";
 
@@ -111,9 +110,8 @@ pub fn is_dns1123_subdomain_with_underscore(value: &str) -> Vec<String> {
     if value.len() > DNS1123_SUBDOMAIN_MAX {
         errors.push(max_len_error(DNS1123_SUBDOMAIN_MAX));
     }
-    let label = |label: &str| {
-        framed(label.strip_prefix('_').unwrap_or(label), lower_or_digit, |b| matches!(b, b'-' | b'_'))
-    };
+    let label =
+        |label: &str| framed(label.strip_prefix('_').unwrap_or(label), lower_or_digit, |b| matches!(b, b'-' | b'_'));
     if !value.split('.').all(label) {
         errors.push(regex_error(
             "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '_', '-' or '.', \
@@ -277,10 +275,7 @@ pub fn is_valid_port_name(port: &str) -> Vec<String> {
 }
 
 pub fn is_valid_ip(value: &str) -> Vec<String> {
-    valid_if(
-        value.parse::<IpAddr>().is_ok(),
-        "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)",
-    )
+    valid_if(value.parse::<IpAddr>().is_ok(), "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)")
 }
 
 pub fn is_valid_ipv4_address(value: &str) -> Vec<String> {

@@ -98,7 +98,9 @@ impl<'a> Checker<'a> {
     /// `type_` is `None` where nothing is known: the value is skipped.
     fn value(&mut self, type_: Option<Type>) -> Result<(), Malformed> {
         match (self.peek()?, type_) {
-            (b'{', Some(Type::Object(schema))) if !schema.is_any() && self.path.len() < DEPTH_MAX => self.object(schema),
+            (b'{', Some(Type::Object(schema))) if !schema.is_any() && self.path.len() < DEPTH_MAX => {
+                self.object(schema)
+            }
             (b'{', Some(Type::Map(values))) if self.path.len() < DEPTH_MAX => self.map(values.get()),
             (b'[', Some(Type::List(items))) if self.path.len() < DEPTH_MAX => self.list(items.get()),
             _ => self.skip(),
@@ -268,8 +270,11 @@ mod tests {
         let cases = [
             (r#"{"apiVersion":"v1","kind":"Pod","metadata":{"name":"a"},"spec":{"containers":[]}}"#, "", ""),
             (r#"{"foo":1,"spec":{"bar":{"baz":[1,{"x":"}"}]},"nodeName":"n"}}"#, "foo spec.bar", ""),
-            (r#"{"spec":{"containers":[{"name":"a"},{"foo":1,"env":[{"nmae":"b"}]}]}}"#,
-             "spec.containers[1].foo spec.containers[1].env[0].nmae", ""),
+            (
+                r#"{"spec":{"containers":[{"name":"a"},{"foo":1,"env":[{"nmae":"b"}]}]}}"#,
+                "spec.containers[1].foo spec.containers[1].env[0].nmae",
+                "",
+            ),
             (r#"{"spec":{"nodeName":"a","nodeName":"b"},"spec":{}}"#, "", "spec.nodeName spec"),
             (r#"{"metadata":{"labels":{"a":"1","a":"2","a":"3"}}}"#, "", "metadata.labels.a"),
             (r#"{ "spec" : { "\u0066oo" : "\"" , "nodeName" : null } }"#, "spec.foo", ""),

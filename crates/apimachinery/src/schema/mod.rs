@@ -16,8 +16,8 @@ mod table;
 
 pub use check::{Checked, check_fields};
 
-use table::{DefinitionFacts, FieldFacts, Table};
 use std::fmt::{self, Debug};
+use table::{DefinitionFacts, FieldFacts, Table};
 
 /// Prefix of all definitions' names.
 pub const NAME_PREFIX: &str = "io.k8s.";
@@ -273,9 +273,11 @@ mod tests {
                 assert_eq!(schema.field(field.name()).unwrap().name(), field.name(), "{schema:?} is not sorted");
             }
         }
-        for (group, version, kind) in
-            [("", "v1", "Pod"), ("apps", "v1", "Deployment"), ("apiextensions.k8s.io", "v1", "CustomResourceDefinition")]
-        {
+        for (group, version, kind) in [
+            ("", "v1", "Pod"),
+            ("apps", "v1", "Deployment"),
+            ("apiextensions.k8s.io", "v1", "CustomResourceDefinition"),
+        ] {
             assert!(of(group, version, kind).is_some(), "{group} {version} {kind}");
         }
         assert!(of("", "v1", "Nothing").is_none());

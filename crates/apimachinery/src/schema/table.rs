@@ -99,7 +99,8 @@ impl Table {
     fn parse(text: &'static str) -> Table {
         let names: Vec<&str> =
             text.lines().filter_map(|l| l.strip_prefix('@')).filter_map(|l| l.split(' ').next()).collect();
-        let mut table = Table { definitions: Vec::with_capacity(names.len()), fields: vec![], inlined: vec![], kinds: vec![] };
+        let mut table =
+            Table { definitions: Vec::with_capacity(names.len()), fields: vec![], inlined: vec![], kinds: vec![] };
         for line in text.lines().filter(|l| !l.starts_with('#')) {
             if let Some(header) = line.strip_prefix('@') {
                 table.definition(header);
@@ -152,7 +153,8 @@ impl Table {
 
     /// A kind that every group has.
     pub fn meta_kind(&'static self, kind: &str) -> Option<&'static DefinitionFacts> {
-        let known = kind.ends_with("Options") || ["WatchEvent", "PartialObjectMetadata", "PartialObjectMetadataList"].contains(&kind);
+        let known = kind.ends_with("Options")
+            || ["WatchEvent", "PartialObjectMetadata", "PartialObjectMetadataList"].contains(&kind);
         known.then(|| self.by_name(&format!("{META}{kind}"))).flatten()
     }
 
@@ -166,7 +168,10 @@ impl Table {
         self.fields.get(start as usize..end as usize).unwrap_or_default()
     }
 
-    pub fn inlined(&'static self, definition: &DefinitionFacts) -> impl Iterator<Item = (u32, &'static DefinitionFacts)> {
+    pub fn inlined(
+        &'static self,
+        definition: &DefinitionFacts,
+    ) -> impl Iterator<Item = (u32, &'static DefinitionFacts)> {
         let (start, end) = definition.inlined;
         let range = self.inlined.get(start as usize..end as usize).unwrap_or_default();
         range.iter().filter_map(|(number, d)| Some((*number, self.definitions.get(usize::from(*d))?)))
@@ -188,8 +193,16 @@ fn field(line: &'static str, names: &[&str]) -> Option<FieldFacts> {
     }
     let definition = code.strip_prefix('@').map_or(u16::MAX, |d| index_of(names, d));
     let type_ = TypeCode { nesting, code: code.bytes().next()?, definition };
-    let mut facts =
-        FieldFacts { name, attributes, type_, number: 0, required: false, pointer: false, always: false, wrapped: false };
+    let mut facts = FieldFacts {
+        name,
+        attributes,
+        type_,
+        number: 0,
+        required: false,
+        pointer: false,
+        always: false,
+        wrapped: false,
+    };
     for word in attributes.split(' ') {
         match word {
             "p" => facts.pointer = true,
