@@ -2,11 +2,15 @@
 //!
 //! Order as upstream: client certificate, then bearer token, then anonymous. A bearer token that nobody accepts is an
 //! error even when anonymous requests are allowed.
-use crate::{UserInfo, bootstrap_token, service_account, static_token};
+use crate::{UserInfo, bootstrap_token, certificate::Certificates, service_account, static_token};
 use apimachinery::ApiError;
 use async_trait::async_trait;
+use cache::TokenCache;
+use http::{HeaderMap, header::AUTHORIZATION};
 use rustls_pki_types::CertificateDer;
 use std::sync::Arc;
+
+mod cache;
 
 /// Where a request's identity can be read from.
 #[derive(Clone, Copy, Debug)]
@@ -18,7 +22,7 @@ pub struct Credentials<'a> {
 
 /// Credentials were given and are not good, or none were given and some are needed. Answered with 401; the text is
 /// for the log only.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Rejected(pub String);
 
@@ -66,11 +70,34 @@ pub struct Reviewed {
 /// All configured authenticators in upstream's order.
 pub struct Union {
     config: Config,
+    certificates: Certificates,
+    cache: TokenCache,
+    anonymous: Arc<UserInfo>,
+}
+
+/// A token that some authenticator accepts.
+#[derive(Clone)]
+struct Accepted {
+    user: Arc<UserInfo>,
+    /// `None`: the token knows no audiences and is good for the API server's own.
+    audiences: Option<Vec<String>>,
+    /// Seconds since the epoch.
+    expires: i64,
+}
+
+fn now() -> i64 {
+    jiff::Timestamp::now().as_second()
 }
 
 impl Union {
-    pub fn new(config: Config) -> Self {
-        Union { config }
+    pub fn new(mut config: Config) -> Self {
+        if config.api_audiences.is_empty()
+            && let Some(verifier) = &config.service_accounts
+        {
+            config.api_audiences = verifier.api_audiences().to_vec();
+        }
+        let anonymous = Arc::new(UserInfo::anonymous());
+        Union { config, certificates: Certificates::default(), cache: TokenCache::default(), anonymous }
     }
 
     /// For `TokenReview`. `audiences` empty asks for the API server's own.
@@ -78,16 +105,97 @@ impl Union {
     /// # Errors
     /// [`Rejected`] says why the token is not good; it is the review's `status.error`.
     pub fn review_token(&self, token: &str, audiences: &[String]) -> Result<Reviewed, Rejected> {
-        let _ = (token, audiences, &self.config.api_audiences);
+        self.review_token_at(token, audiences, now())
+    }
+
+    fn review_token_at(&self, token: &str, audiences: &[String], now: i64) -> Result<Reviewed, Rejected> {
+        let wanted = if audiences.is_empty() { &self.config.api_audiences } else { audiences };
+        let accepted = match self.cache.get(token, now) {
+            Some(known) => known?,
+            None => {
+                let outcome = self.accept(token, now);
+                self.cache.put(token, &outcome, now);
+                outcome?
+            }
+        };
+        if now >= accepted.expires {
+            return Err(Rejected("token has expired".into()));
+        }
+        let own = accepted.audiences.as_ref().unwrap_or(&self.config.api_audiences);
+        let common: Vec<String> = wanted.iter().filter(|a| own.contains(a)).cloned().collect();
+        if common.is_empty() && !(wanted.is_empty() && own.is_empty()) {
+            return Err(Rejected(format!(
+                "[invalid bearer token, token audiences {own:?} is invalid for the target audiences {wanted:?}]"
+            )));
+        }
+        Ok(Reviewed { user: accepted.user, audiences: common })
+    }
+
+    /// Asks each token authenticator; the first that knows the token decides.
+    fn accept(&self, token: &str, now: i64) -> Result<Accepted, Rejected> {
+        let forever = |user| Accepted { user, audiences: None, expires: i64::MAX };
+        if let Some(user) = self.config.static_tokens.as_ref().and_then(|t| t.user(token)) {
+            return Ok(forever(user));
+        }
+        if let Some(verifier) = self.config.service_accounts.as_ref().filter(|v| v.is_ours(token)) {
+            let verified = verifier.verify(token, now)?;
+            let (audiences, expires) = (Some(verified.audiences), verified.expires);
+            return Ok(Accepted { user: verified.user, audiences, expires });
+        }
+        if let Some(tokens) = &self.config.bootstrap_tokens
+            && let Some(user) = tokens.user(token, now)?
+        {
+            return Ok(forever(user));
+        }
         Err(Rejected("invalid bearer token".into()))
     }
+}
+
+/// The token of `Authorization: Bearer …`, or of the WebSocket subprotocol browsers have to use instead.
+fn bearer_token(headers: &HeaderMap) -> Option<String> {
+    if let Some(value) = headers.get(AUTHORIZATION).and_then(|v| v.to_str().ok())
+        && let Some((scheme, token)) = value.trim().split_once(' ')
+        && scheme.eq_ignore_ascii_case("bearer")
+        && !token.trim().is_empty()
+    {
+        return Some(token.trim().to_owned());
+    }
+    websocket_token(headers)
+}
+
+/// `base64url.bearer.authorization.k8s.io.<token>` among the subprotocols of a WebSocket upgrade.
+fn websocket_token(headers: &HeaderMap) -> Option<String> {
+    use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+    const PREFIX: &str = "base64url.bearer.authorization.k8s.io.";
+    let offered = headers.get_all("sec-websocket-protocol").iter().filter_map(|v| v.to_str().ok());
+    let encoded = offered.flat_map(|v| v.split(',')).find_map(|p| p.trim().strip_prefix(PREFIX))?;
+    String::from_utf8(BASE64_URL_SAFE_NO_PAD.decode(encoded.trim_end_matches('=')).ok()?).ok()
 }
 
 #[async_trait]
 impl Authenticator for Union {
     /// Never `Ok(None)`: without credentials the answer is anonymous or an error.
     async fn authenticate(&self, credentials: &Credentials<'_>) -> Result<Option<Arc<UserInfo>>, Rejected> {
-        let _ = credentials;
-        Ok(Some(Arc::new(UserInfo::anonymous())))
+        let mut refused = None;
+        if self.config.client_certificates
+            && let Some(leaf) = credentials.peer_certificates.first()
+        {
+            match self.certificates.user(leaf, now()) {
+                Ok(Some(user)) => return Ok(Some(user)),
+                Ok(None) => {}
+                Err(error) => refused = Some(error),
+            }
+        }
+        if let Some(token) = bearer_token(credentials.headers) {
+            return self.review_token(&token, &[]).map(|reviewed| Some(reviewed.user));
+        }
+        match refused {
+            Some(error) => Err(error),
+            None if self.config.anonymous => Ok(Some(Arc::clone(&self.anonymous))),
+            None => Err(Rejected("no credentials were given".into())),
+        }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,6 +12,8 @@ pub mod node;
 pub mod rbac;
 pub mod service_account;
 pub mod static_token;
+#[cfg(test)]
+mod testing;
 mod user;
 
 pub use authenticator::{Authenticator, Credentials, Rejected};

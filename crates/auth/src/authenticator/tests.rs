@@ -1,0 +1,62 @@
+//! Which credential counts, and what an invalid one leads to.
+use super::*;
+use crate::testing::Objects;
+use http::HeaderValue;
+
+fn union(anonymous: bool) -> Union {
+    let static_tokens = static_token::Tokens::parse("secret,alice,1,dev\n").expect("tokens");
+    let bootstrap_tokens = bootstrap_token::Tokens::new(Arc::new(Objects::default()));
+    Union::new(Config {
+        anonymous,
+        client_certificates: true,
+        static_tokens: Some(static_tokens),
+        bootstrap_tokens: Some(bootstrap_tokens),
+        api_audiences: vec!["api".into()],
+        ..Config::default()
+    })
+}
+
+async fn ask(union: &Union, header: Option<(&'static str, &'static str)>) -> Result<String, Rejected> {
+    let mut headers = HeaderMap::new();
+    if let Some((name, value)) = header {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    let credentials = Credentials { headers: &headers, peer_certificates: &[] };
+    union.authenticate(&credentials).await.map(|user| user.expect("a user").name.clone())
+}
+
+#[tokio::test]
+async fn an_invalid_token_is_never_anonymous() {
+    let open = union(true);
+    assert_eq!(ask(&open, None).await.expect("anonymous"), "system:anonymous");
+    assert_eq!(ask(&open, Some(("authorization", "Bearer secret"))).await.expect("alice"), "alice");
+    assert_eq!(ask(&open, Some(("authorization", "bearer  secret "))).await.expect("alice"), "alice");
+    for value in ["Bearer wrong", "Bearer abcdef.0123456789abcdef", "Bearer a.b.c"] {
+        for _ in 0..2 {
+            assert!(ask(&open, Some(("authorization", value))).await.is_err(), "{value}");
+        }
+    }
+    assert_eq!(ask(&open, Some(("authorization", "Basic eDp5"))).await.expect("anonymous"), "system:anonymous");
+    // base64url of "secret"
+    let protocol = ("sec-websocket-protocol", "v4.channel.k8s.io, base64url.bearer.authorization.k8s.io.c2VjcmV0");
+    assert_eq!(ask(&open, Some(protocol)).await.expect("alice"), "alice");
+    assert!(ask(&union(false), None).await.is_err());
+}
+
+#[test]
+fn reviews_intersect_audiences() {
+    let union = union(true);
+    assert_eq!(union.review_token("secret", &[]).expect("own").audiences, ["api"]);
+    let asked = ["x".to_owned(), "api".to_owned()];
+    assert_eq!(union.review_token("secret", &asked).expect("one of two").audiences, ["api"]);
+    assert!(union.review_token("secret", &["x".to_owned()]).is_err());
+}
+
+#[test]
+fn outcomes_are_kept_for_ten_seconds() {
+    let union = union(true);
+    let _ = union.review_token_at("wrong", &[], 100);
+    assert!(union.cache.get("wrong", 109).is_some());
+    assert!(union.cache.get("wrong", 110).is_none());
+    assert!(union.cache.get("wrong", 99).is_none(), "the clock went back");
+}
