@@ -1,0 +1,130 @@
+//! The lock that says a cluster's process runs, and starting that process in the background.
+use super::{containerd::open_log, layout::Layout, steps};
+use anyhow::{Context, Result, anyhow};
+use rustix::{
+    fs::{FlockOperation, flock},
+    process::Pid,
+};
+use std::{
+    fs::{self, File},
+    io::{Read, Seek, Write},
+    os::fd::{AsRawFd, FromRawFd, OwnedFd},
+    path::Path,
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+/// Held as long as the cluster's process lives; the kernel lets go of it whatever happens.
+pub struct Lock {
+    _file: File,
+}
+
+fn lock_file(layout: &Layout) -> Result<File> {
+    let path = layout.lock();
+    let mut options = fs::OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false);
+    options.open(&path).with_context(|| format!("opening {}", path.display()))
+}
+
+/// Take the lock and write our process ID into it; `None` when another process holds it.
+///
+/// # Errors
+/// The data directory cannot be written.
+pub fn lock(layout: &Layout) -> Result<Option<Lock>> {
+    let mut file = lock_file(layout)?;
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => {}
+        Err(rustix::io::Errno::WOULDBLOCK) => return Ok(None),
+        Err(error) => return Err(error).context("locking the data directory"),
+    }
+    file.set_len(0)?;
+    file.rewind()?;
+    write!(file, "{}", std::process::id())?;
+    Ok(Some(Lock { _file: file }))
+}
+
+/// The process that holds the lock.
+pub fn running(layout: &Layout) -> Option<Pid> {
+    let mut file = File::open(layout.lock()).ok()?;
+    if flock(&file, FlockOperation::NonBlockingLockShared).is_ok() {
+        return None;
+    }
+    let mut text = String::new();
+    file.read_to_string(&mut text).ok()?;
+    Pid::from_raw(text.trim().parse().ok()?)
+}
+
+/// Ask the process to end, then insist. Whether there was one.
+///
+/// # Errors
+/// It cannot be signalled.
+pub fn end(layout: &Layout, patience: Duration) -> Result<bool> {
+    let Some(pid) = running(layout) else { return Ok(false) };
+    end_process(pid, patience, || running(layout).is_none())?;
+    Ok(true)
+}
+
+/// SIGTERM, and SIGKILL once `patience` is over.
+///
+/// # Errors
+/// It cannot be signalled.
+pub fn end_process(pid: Pid, patience: Duration, gone: impl Fn() -> bool) -> Result<()> {
+    use rustix::process::{Signal, kill_process};
+    for (signal, wait) in [(Signal::TERM, patience), (Signal::KILL, Duration::from_secs(5))] {
+        match kill_process(pid, signal) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::SRCH) => return Ok(()),
+            Err(error) => return Err(error).context("ending a process"),
+        }
+        let deadline = Instant::now() + wait;
+        while Instant::now() < deadline {
+            if gone() {
+                return Ok(());
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+    Err(anyhow!("process {} does not end", pid.as_raw_nonzero()))
+}
+
+/// Start `serve` in the background and show its steps until it is ready.
+///
+/// # Errors
+/// Why the cluster did not become ready.
+pub fn launch(layout: &Layout, executable: &Path, verbosity: u8) -> Result<()> {
+    let (read, write) = rustix::pipe::pipe().context("making a pipe")?;
+    let log = open_log(&layout.log("ferrokube"))?;
+    let mut command = Command::new(executable);
+    command
+        .arg("serve-cluster")
+        .arg("--data-dir")
+        .arg(layout.root())
+        .arg(format!("--report-fd={}", write.as_raw_fd()))
+        .arg(format!("--v={verbosity}"))
+        .current_dir("/")
+        .stdin(Stdio::null())
+        .stdout(log.try_clone()?)
+        .stderr(log);
+    let mut child = command.spawn().context("starting the cluster's process")?;
+    drop(write);
+    let followed = steps::follow(File::from(read));
+    if followed.is_err() {
+        // It ends by itself after reporting; make sure of it.
+        let _ = end(layout, Duration::from_secs(15));
+        let _ = child.wait();
+    }
+    followed.map_err(|why| anyhow!("{why}\nThe log: {}", layout.log("ferrokube").display()))
+}
+
+/// The reporting end that our parent gave us, and a session of our own, so that no terminal ends us.
+///
+/// # Errors
+/// The descriptor is not open.
+pub fn detach(report_fd: i32) -> Result<File> {
+    // Fails only when we lead a session already.
+    let _ = rustix::process::setsid();
+    // SAFETY: our parent made this descriptor for us and nothing else in this process uses it.
+    let pipe = unsafe { OwnedFd::from_raw_fd(report_fd) };
+    rustix::io::fcntl_setfd(&pipe, rustix::io::FdFlags::CLOEXEC).context("--report-fd")?;
+    Ok(File::from(pipe))
+}

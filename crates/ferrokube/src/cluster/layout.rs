@@ -1,0 +1,205 @@
+//! Where a cluster's files are, and the options that it was made with.
+use anyhow::{Context, Result, bail};
+use network::cidr::Cidr;
+use serde::{Deserialize, Serialize};
+use std::{
+    fs,
+    net::Ipv4Addr,
+    path::{Path, PathBuf},
+};
+
+/// Raised when a new release writes what an old one cannot read.
+pub const FORMAT: u32 = 1;
+const FILE: &str = "cluster.json";
+
+/// A cluster's options, fixed when it is first started; `cluster.json`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Cluster {
+    pub format: u32,
+    pub name: String,
+    pub node_name: String,
+    pub node_ip: Ipv4Addr,
+    pub api_port: u16,
+    pub kubelet_port: u16,
+    pub dns_port: u16,
+    pub service_cidr: String,
+    pub pod_cidr: String,
+    /// A CRI socket that is not ours; empty when we run containerd ourselves.
+    #[serde(default)]
+    pub container_runtime_endpoint: String,
+}
+
+impl Cluster {
+    /// The `n`th service address: the first is `kubernetes.default`, the tenth DNS.
+    pub fn service_ip(&self, n: u32) -> Result<Ipv4Addr> {
+        Ok(self.service_cidr.parse::<Cidr>()?.host(n))
+    }
+
+    pub fn api_url(&self) -> String {
+        format!("https://127.0.0.1:{}", self.api_port)
+    }
+
+    /// The bridge's name: interface names end at 15 characters, so long names are shortened to a hash.
+    pub fn bridge(&self) -> String {
+        let plain = format!("{}0", self.name);
+        if plain.len() <= 15 {
+            return plain;
+        }
+        use sha2::{Digest, Sha256};
+        let digest = Sha256::digest(self.name.as_bytes());
+        let hex: String = digest.iter().take(5).map(|b| format!("{b:02x}")).collect();
+        format!("fk-{hex}0")
+    }
+
+    pub fn proxy_table(&self) -> String {
+        if self.name == "ferrokube" { "kube-proxy".into() } else { format!("kube-proxy-{}", self.name) }
+    }
+
+    pub fn network_table(&self) -> String {
+        format!("pod-network-{}", self.name)
+    }
+
+    /// Relative to the root of each cgroup hierarchy.
+    pub fn cgroup(&self) -> String {
+        if self.name == "ferrokube" { "/".into() } else { format!("/{}", self.name) }
+    }
+}
+
+/// The files of one cluster.
+#[derive(Clone, Debug)]
+pub struct Layout {
+    root: PathBuf,
+}
+
+impl Layout {
+    pub fn new(root: &Path) -> Result<Self> {
+        let root = if root.is_absolute() { root.to_owned() } else { std::env::current_dir()?.join(root) };
+        Ok(Layout { root })
+    }
+
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    pub fn path(&self, relative: &str) -> PathBuf {
+        self.root.join(relative)
+    }
+
+    pub fn pki(&self, file: &str) -> PathBuf {
+        self.root.join("pki").join(file)
+    }
+
+    pub fn admin_kubeconfig(&self) -> PathBuf {
+        self.root.join("admin.kubeconfig")
+    }
+
+    pub fn log(&self, component: &str) -> PathBuf {
+        self.root.join("logs").join(format!("{component}.log"))
+    }
+
+    pub fn lock(&self) -> PathBuf {
+        self.root.join("lock")
+    }
+
+    /// Run-time state: gone after a reboot, as sockets and container state have to be.
+    pub fn run(&self, name: &str) -> PathBuf {
+        Path::new("/run/ferrokube").join(name)
+    }
+
+    /// `None` when there is no cluster in the directory.
+    ///
+    /// # Errors
+    /// What is there was made by a newer release, or by something else.
+    pub fn load(&self) -> Result<Option<Cluster>> {
+        let path = self.root.join(FILE);
+        let text = match fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return self.foreign().map(|()| None),
+            Err(e) => return Err(e).with_context(|| format!("reading {}", path.display())),
+        };
+        #[derive(Deserialize)]
+        struct Version {
+            format: u32,
+        }
+        let damaged = || format!("{} is damaged: it does not describe a cluster", path.display());
+        let version: Version = serde_json::from_str(&text).with_context(damaged)?;
+        if version.format > FORMAT {
+            bail!(
+                "{} was made by a newer ferrokube (format {}, this one knows up to {FORMAT}): use that release, or \
+                 another --data-dir",
+                self.root.display(),
+                version.format
+            );
+        }
+        Ok(Some(serde_json::from_str(&text).with_context(damaged)?))
+    }
+
+    /// An error when the directory holds something that is not ours.
+    fn foreign(&self) -> Result<()> {
+        let mut entries = match fs::read_dir(&self.root) {
+            Ok(entries) => entries,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            Err(e) if e.kind() == std::io::ErrorKind::NotADirectory => {
+                bail!("{} is a file, not a directory: choose another --data-dir", self.root.display())
+            }
+            Err(e) => return Err(e).with_context(|| format!("reading {}", self.root.display())),
+        };
+        let known = ["lock", "logs", "lost+found"];
+        match entries.find(|e| e.as_ref().is_ok_and(|e| !known.iter().any(|k| e.file_name() == *k))) {
+            None => Ok(()),
+            Some(_) => bail!(
+                "{} is not empty and holds no ferrokube cluster: choose an empty or new --data-dir",
+                self.root.display()
+            ),
+        }
+    }
+
+    /// # Errors
+    /// The directory cannot be written.
+    pub fn save(&self, cluster: &Cluster) -> Result<()> {
+        let text = serde_json::to_vec_pretty(cluster)?;
+        Ok(pki::write_public(&self.root.join(FILE), &text)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cluster(name: &str) -> Cluster {
+        Cluster {
+            format: FORMAT,
+            name: name.into(),
+            node_name: name.into(),
+            node_ip: Ipv4Addr::LOCALHOST,
+            api_port: 6443,
+            kubelet_port: 10250,
+            dns_port: 53,
+            service_cidr: "10.96.0.0/12".into(),
+            pod_cidr: "10.244.0.0/16".into(),
+            container_runtime_endpoint: String::new(),
+        }
+    }
+
+    #[test]
+    fn names_fit_where_they_go() {
+        assert_eq!(cluster("ferrokube").bridge(), "ferrokube0");
+        assert!(cluster("a-name-that-is-much-longer-than-an-interface").bridge().len() <= 15);
+        assert_eq!(cluster("ferrokube").service_ip(10).expect("address").to_string(), "10.96.0.10");
+    }
+
+    #[test]
+    fn a_foreign_or_newer_directory_is_refused() {
+        let dir = tempfile::tempdir().expect("tempdir");
+        let layout = Layout::new(dir.path()).expect("layout");
+        assert_eq!(layout.load().expect("empty is fine"), None);
+        layout.save(&cluster("a")).expect("saved");
+        assert_eq!(layout.load().expect("ours"), Some(cluster("a")));
+        layout.save(&Cluster { format: FORMAT + 1, ..cluster("a") }).expect("saved");
+        assert!(layout.load().expect_err("newer").to_string().contains("newer ferrokube"));
+        fs::remove_file(dir.path().join(FILE)).expect("removed");
+        fs::write(dir.path().join("precious"), "data").expect("written");
+        assert!(layout.load().expect_err("foreign").to_string().contains("holds no ferrokube cluster"));
+    }
+}

@@ -1,0 +1,111 @@
+//! What has to hold before a cluster can start, each with a message that says what to do.
+use super::{containerd, layout::Layout};
+use anyhow::{Result, bail};
+use std::{fs, io::ErrorKind, net::TcpListener, path::Path};
+
+/// What Debian calls the packages that hold the programs we run.
+const PACKAGES: [(&str, &str); 4] =
+    [("containerd", "containerd"), ("runc", "runc"), ("nft", "nftables"), ("iptables", "iptables")];
+const MIN_FREE_BYTES: u64 = 128 * 1024 * 1024;
+
+fn on_path(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path)
+        .chain(["/usr/sbin".into(), "/sbin".into(), "/usr/local/sbin".into()])
+        .any(|folder| folder.join(program).is_file())
+}
+
+/// Root, programs and kernel features.
+///
+/// # Errors
+/// The first thing that is missing, and how to get it.
+pub async fn machine(own_runtime: bool) -> Result<()> {
+    if !rustix::process::geteuid().is_root() {
+        bail!("starting a cluster needs root (containers, networks and mounts): run it with sudo");
+    }
+    let mut missing: Vec<&str> = PACKAGES
+        .iter()
+        .filter(|(program, _)| own_runtime || !["containerd", "runc"].contains(program))
+        .filter(|(program, _)| !on_path(program))
+        .map(|(_, package)| *package)
+        .collect();
+    if own_runtime && containerd::cni_bin_dir().is_none() {
+        missing.push("containernetworking-plugins");
+    }
+    if !missing.is_empty() {
+        bail!("these packages are missing: {0}. On Debian: apt-get install -y {0}", missing.join(" "));
+    }
+    if let Err(error) = network::supported().await {
+        bail!("the kernel's nftables cannot be used ({error}): a kernel with nf_tables and CAP_NET_ADMIN are needed");
+    }
+    Ok(())
+}
+
+/// The data directory can be written and has room.
+///
+/// # Errors
+/// Read-only, full, or not a directory.
+pub fn data_dir(layout: &Layout) -> Result<()> {
+    let root = layout.root().display();
+    let explain = |error: std::io::Error| match error.kind() {
+        ErrorKind::ReadOnlyFilesystem => anyhow::anyhow!("{root} is on a read-only file system: choose another --data-dir"),
+        ErrorKind::StorageFull => anyhow::anyhow!("the file system of {root} is full: free some space, or choose another --data-dir"),
+        ErrorKind::PermissionDenied => anyhow::anyhow!("{root} cannot be written: {error}"),
+        _ => anyhow::anyhow!("{root} cannot be used as data directory: {error}"),
+    };
+    fs::create_dir_all(layout.root()).map_err(explain)?;
+    let probe = layout.path("logs/.probe");
+    fs::create_dir_all(layout.path("logs")).map_err(explain)?;
+    fs::write(&probe, [0_u8; 4096]).and_then(|()| fs::remove_file(&probe)).map_err(explain)?;
+    let stat = rustix::fs::statvfs(layout.root()).map_err(|e| explain(e.into()))?;
+    let free = stat.f_bavail.saturating_mul(stat.f_frsize);
+    if free < MIN_FREE_BYTES {
+        bail!(
+            "the file system of {root} has only {} MB left, {} MB are needed: free some space, or choose another \
+             --data-dir",
+            free / 1_000_000,
+            MIN_FREE_BYTES / 1_000_000
+        );
+    }
+    Ok(())
+}
+
+/// Nobody else listens on `port`.
+///
+/// # Errors
+/// Somebody does; `flag` is how to choose another.
+pub fn port_free(port: u16, flag: &str) -> Result<()> {
+    match TcpListener::bind(("0.0.0.0", port)) {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == ErrorKind::AddrInUse => {
+            bail!("port {port} is in use: stop what listens there (ss -ltnp 'sport = :{port}'), or choose another with {flag}")
+        }
+        Err(error) => bail!("port {port} cannot be used: {error}"),
+    }
+}
+
+/// The first free port from `wanted` on.
+pub fn free_port(wanted: u16) -> u16 {
+    let mut ports = wanted..=wanted.saturating_add(200);
+    ports.find(|&port| port_free(port, "").is_ok()).unwrap_or(wanted)
+}
+
+/// The run-time folder of a name belongs to one data directory.
+///
+/// # Errors
+/// Another cluster of this name runs from elsewhere.
+pub fn name_is_ours(layout: &Layout, name: &str) -> Result<()> {
+    let valid = name.len() <= 63
+        && name.starts_with(|c: char| c.is_ascii_lowercase())
+        && !name.ends_with('-')
+        && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+    if !valid {
+        bail!("--name {name:?}: lowercase letters, digits and '-', starting with a letter, 63 characters at most");
+    }
+    match fs::read_to_string(layout.run(name).join("owner")) {
+        Ok(owner) if Path::new(&owner) != layout.root() => bail!(
+            "a cluster called {name} exists already, in {owner}: choose another --name, or use --data-dir {owner}"
+        ),
+        _ => Ok(()),
+    }
+}

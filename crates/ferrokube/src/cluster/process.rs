@@ -1,0 +1,314 @@
+//! The cluster's process: every component on one runtime, talking to the API server without TCP or TLS,
+//! each under its own identity, so that RBAC holds as it would between machines.
+use super::{
+    containerd, credentials,
+    layout::{Cluster, Layout},
+    manifests, ready,
+    steps::Reporter,
+};
+use anyhow::{Context, Result, anyhow};
+use auth::UserInfo;
+use client::Connection;
+use serde_json::json;
+use std::{fs, future::Future, path::Path, sync::Arc, time::Duration};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+const READY_TIMEOUT: Duration = Duration::from_secs(60);
+const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+const RESTART_DELAY: Duration = Duration::from_secs(1);
+
+/// The flags a component would get on a command line, parsed the same way.
+fn flags<F: clap::Args>(component: &str, arguments: &[String]) -> Result<F> {
+    #[derive(clap::Parser)]
+    #[command(no_binary_name = true)]
+    struct Parsed<F: clap::Args> {
+        #[command(flatten)]
+        flags: F,
+    }
+    let parsed = <Parsed<F> as clap::Parser>::try_parse_from(arguments);
+    parsed.map(|p| p.flags).map_err(|error| anyhow!("{component}: {error}"))
+}
+
+fn flag(name: &str, value: impl std::fmt::Display) -> String {
+    format!("--{name}={value}")
+}
+
+fn user(name: &str, groups: &[&str]) -> UserInfo {
+    let groups = groups.iter().chain(&["system:authenticated"]).map(|&g| g.to_owned()).collect();
+    UserInfo { name: name.to_owned(), groups, ..UserInfo::default() }
+}
+
+/// Run a component until shutdown; when it fails, say so and start it again.
+fn keep<Run, Done, E>(tasks: &TaskTracker, component: &'static str, shutdown: &CancellationToken, run: Run)
+where
+    Run: Fn(CancellationToken) -> Done + Send + 'static,
+    Done: Future<Output = Result<(), E>> + Send,
+    E: std::fmt::Display + Send,
+{
+    let shutdown = shutdown.clone();
+    tasks.spawn(async move {
+        while !shutdown.is_cancelled() {
+            match run(shutdown.child_token()).await {
+                Ok(()) if shutdown.is_cancelled() => return,
+                Ok(()) => tracing::error!(component, "ended; starting it again"),
+                Err(error) => tracing::error!(component, %error, "failed; starting it again"),
+            }
+            tokio::select! { () = shutdown.cancelled() => {}, () = tokio::time::sleep(RESTART_DELAY) => {} }
+        }
+    });
+}
+
+struct Parts<'a> {
+    layout: &'a Layout,
+    cluster: &'a Cluster,
+    tasks: &'a TaskTracker,
+    shutdown: &'a CancellationToken,
+    api: Arc<apiserver::Running>,
+}
+
+impl Parts<'_> {
+    fn connection(&self, name: &str, groups: &[&str]) -> Connection {
+        Connection::Ready(self.api.client(user(name, groups)))
+    }
+
+    fn start_controllers(&self) -> Result<()> {
+        let flags: controllers::Flags = flags(
+            "kube-controller-manager",
+            &[
+                flag("leader-elect", false),
+                flag("secure-port", 0),
+                flag("allocate-node-cidrs", true),
+                flag("cluster-cidr", &self.cluster.pod_cidr),
+                flag("service-cluster-ip-range", &self.cluster.service_cidr),
+                flag("cluster-signing-cert-file", self.layout.pki("ca.crt").display()),
+                flag("cluster-signing-key-file", self.layout.pki("ca.key").display()),
+                flag("root-ca-file", self.layout.pki("ca.crt").display()),
+                flag("service-account-private-key-file", self.layout.pki("sa.key").display()),
+            ],
+        )?;
+        let connection = self.connection("system:kube-controller-manager", &[]);
+        keep(self.tasks, "kube-controller-manager", self.shutdown, move |stop| {
+            controllers::run(flags.clone(), Some(connection.clone()), stop)
+        });
+        Ok(())
+    }
+
+    fn start_scheduler(&self) -> Result<()> {
+        let flags: scheduler::Flags =
+            flags("kube-scheduler", &[flag("leader-elect", false), flag("secure-port", 0)])?;
+        let connection = self.connection("system:kube-scheduler", &[]);
+        keep(self.tasks, "kube-scheduler", self.shutdown, move |stop| {
+            scheduler::run(flags.clone(), Some(connection.clone()), stop)
+        });
+        Ok(())
+    }
+
+    fn start_kubelet(&self) -> Result<()> {
+        let config = self.layout.path("kubelet/config.json");
+        write_config(&config, &kubelet_config(self.layout, self.cluster)?)?;
+        let flags: kubelet::Flags = flags(
+            "kubelet",
+            &[
+                flag("config", config.display()),
+                flag("root-dir", self.layout.path("kubelet").display()),
+                flag("cert-dir", self.layout.path("kubelet/pki").display()),
+                flag("hostname-override", &self.cluster.node_name),
+                flag("node-ip", self.cluster.node_ip),
+                flag("node-labels", "node-role.kubernetes.io/control-plane="),
+            ],
+        )?;
+        let name = format!("system:node:{}", self.cluster.node_name);
+        let connection = self.connection(&name, &["system:nodes"]);
+        keep(self.tasks, "kubelet", self.shutdown, move |stop| {
+            kubelet::run(flags.clone(), Some(connection.clone()), stop)
+        });
+        Ok(())
+    }
+
+    fn start_proxy(&self) -> Result<()> {
+        let mut flags: proxy::Flags = flags(
+            "kube-proxy",
+            &[
+                flag("hostname-override", &self.cluster.node_name),
+                flag("cluster-cidr", &self.cluster.pod_cidr),
+                flag("healthz-bind-address", ""),
+                flag("metrics-bind-address", ""),
+            ],
+        )?;
+        flags.table = self.cluster.proxy_table();
+        let connection = self.connection("system:kube-proxy", &[]);
+        keep(self.tasks, "kube-proxy", self.shutdown, move |stop| {
+            proxy::run(flags.clone(), Some(connection.clone()), stop)
+        });
+        Ok(())
+    }
+
+    /// The pod network first: DNS listens on its gateway address.
+    async fn start_network_and_dns(&self) -> Result<()> {
+        let options = network::Options {
+            node_name: self.cluster.node_name.clone(),
+            bridge: self.cluster.bridge(),
+            cluster_cidr: self.cluster.pod_cidr.parse()?,
+            cni_conf_dir: self.layout.path("cni/net.d"),
+            ipam_dir: self.layout.path("cni/ipam"),
+            table: self.cluster.network_table(),
+        };
+        let node = self.connection(&format!("system:node:{}", self.cluster.node_name), &["system:nodes"]);
+        let gateway = tokio::time::timeout(READY_TIMEOUT, network::set_up(&options, &node, self.shutdown.clone()))
+            .await
+            .context("the node got no pod CIDR in time")??;
+        let flags: dns::Flags = flags(
+            "dns",
+            &[flag("bind-address", gateway), flag("port", self.cluster.dns_port), flag("cluster-domain", "cluster.local")],
+        )?;
+        let connection = self.connection(
+            "system:serviceaccount:kube-system:coredns",
+            &["system:serviceaccounts", "system:serviceaccounts:kube-system"],
+        );
+        keep(self.tasks, "dns", self.shutdown, move |stop| dns::run(flags.clone(), Some(connection.clone()), stop));
+        manifests::ensure(&self.api.client(user("system:admin", &["system:masters"])), self.cluster, gateway).await
+    }
+}
+
+fn write_config(path: &Path, config: &serde_json::Value) -> Result<()> {
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder).with_context(|| format!("creating {}", folder.display()))?;
+    }
+    Ok(pki::write_public(path, &serde_json::to_vec_pretty(config)?)?)
+}
+
+fn kubelet_config(layout: &Layout, cluster: &Cluster) -> Result<serde_json::Value> {
+    Ok(json!({
+        "apiVersion": "kubelet.config.k8s.io/v1beta1",
+        "kind": "KubeletConfiguration",
+        "address": "0.0.0.0",
+        "port": cluster.kubelet_port,
+        "healthzPort": 0,
+        "authentication": {"anonymous": {"enabled": false}, "webhook": {"enabled": true}, "x509": {"clientCAFile": layout.pki("ca.crt")}},
+        "authorization": {"mode": "Webhook"},
+        "tlsCertFile": layout.pki("kubelet.crt"),
+        "tlsPrivateKeyFile": layout.pki("kubelet.key"),
+        "clusterDNS": [cluster.service_ip(10)?.to_string()],
+        "clusterDomain": "cluster.local",
+        "containerRuntimeEndpoint": containerd::endpoint(layout, cluster),
+        "cgroupDriver": "cgroupfs",
+        "cgroupRoot": cluster.cgroup(),
+        "staticPodPath": layout.path("manifests"),
+        "podLogsDir": layout.path("pod-logs"),
+        "failSwapOn": false,
+        "failCgroupV1": false,
+    }))
+}
+
+fn apiserver_flags(layout: &Layout, cluster: &Cluster) -> Result<apiserver::Flags> {
+    let pki = |file: &str| layout.pki(file).display().to_string();
+    flags(
+        "kube-apiserver",
+        &[
+            flag("data-dir", layout.path("store").display()),
+            flag("bind-address", "0.0.0.0"),
+            flag("secure-port", cluster.api_port),
+            flag("advertise-address", cluster.node_ip),
+            flag("cert-dir", pki("")),
+            flag("tls-cert-file", pki("apiserver.crt")),
+            flag("tls-private-key-file", pki("apiserver.key")),
+            flag("client-ca-file", pki("ca.crt")),
+            flag("service-account-issuer", "https://kubernetes.default.svc.cluster.local"),
+            flag("service-account-key-file", pki("sa.pub")),
+            flag("service-account-signing-key-file", pki("sa.key")),
+            flag("service-cluster-ip-range", &cluster.service_cidr),
+            flag("authorization-mode", "Node,RBAC"),
+            flag("allow-privileged", true),
+            flag("enable-bootstrap-token-auth", true),
+            flag("kubelet-preferred-address-types", "InternalIP,Hostname"),
+            flag("kubelet-client-certificate", pki("apiserver-kubelet-client.crt")),
+            flag("kubelet-client-key", pki("apiserver-kubelet-client.key")),
+            flag("kubelet-certificate-authority", pki("ca.crt")),
+        ],
+    )
+}
+
+async fn start(
+    layout: &Layout,
+    cluster: &Cluster,
+    reporter: &Reporter,
+    tasks: &TaskTracker,
+    shutdown: &CancellationToken,
+) -> Result<Arc<apiserver::Running>> {
+    credentials::ensure(layout, cluster)?;
+    reporter.done("certificates and keys");
+    // The container runtime takes longest: the API server starts beside it.
+    let runtime = async {
+        let supervisor = containerd::ensure(layout, cluster).await?;
+        if cluster.container_runtime_endpoint.is_empty() {
+            containerd::load_images(layout, cluster).await?;
+        }
+        Ok::<_, anyhow::Error>(supervisor)
+    };
+    let api = async {
+        let running = apiserver::start(apiserver_flags(layout, cluster)?, shutdown.clone()).await;
+        let running = Arc::new(running.map_err(|error| anyhow!("kube-apiserver: {error}"))?);
+        let parts = Parts { layout, cluster, tasks, shutdown, api: running.clone() };
+        parts.start_controllers()?;
+        parts.start_scheduler()?;
+        reporter.done(format!("kube-apiserver on port {}, kube-controller-manager, kube-scheduler", cluster.api_port));
+        Ok::<_, anyhow::Error>(running)
+    };
+    let (supervisor, api) = tokio::try_join!(runtime, api)?;
+    tasks.spawn(supervisor.watch(shutdown.clone()));
+    reporter.done("container runtime and images");
+    let parts = Parts { layout, cluster, tasks, shutdown, api: api.clone() };
+    parts.start_kubelet()?;
+    parts.start_proxy()?;
+    parts.start_network_and_dns().await?;
+    reporter.done("kubelet, pod network, kube-proxy and DNS");
+    let admin = api.client(user("system:admin", &["system:masters"]));
+    tokio::try_join!(ready::node(admin, &cluster.node_name, READY_TIMEOUT), ready::dns(cluster, READY_TIMEOUT))?;
+    reporter.done(format!("node {} is Ready", cluster.node_name));
+    Ok(api)
+}
+
+async fn terminated() -> Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
+    Ok(())
+}
+
+/// Run the cluster until SIGTERM or SIGINT; `when_ready` is called once. Containers and their runtime live on.
+///
+/// # Errors
+/// It does not become ready; the reporter has been told too.
+pub async fn run(
+    layout: &Layout,
+    cluster: &Cluster,
+    reporter: Reporter,
+    when_ready: impl FnOnce() -> Result<()>,
+) -> Result<()> {
+    let (tasks, shutdown) = (TaskTracker::new(), CancellationToken::new());
+    let started = tokio::select! {
+        started = start(layout, cluster, &reporter, &tasks, &shutdown) => started,
+        stopped = terminated() => stopped.and(Err(anyhow!("stopped while starting"))),
+    };
+    let result = match started {
+        Ok(api) => {
+            reporter.ready();
+            when_ready()?;
+            terminated().await?;
+            tracing::info!("stopping");
+            shutdown.cancel();
+            let _ = tokio::time::timeout(STOP_TIMEOUT, api.join()).await;
+            Ok(())
+        }
+        Err(error) => {
+            reporter.failed(format!("{error:#}"));
+            Err(error)
+        }
+    };
+    shutdown.cancel();
+    tasks.close();
+    if tokio::time::timeout(STOP_TIMEOUT, tasks.wait()).await.is_err() {
+        tracing::warn!("some components did not stop in time");
+    }
+    result
+}

@@ -1,0 +1,240 @@
+//! `ferrokube start`, and the process that it starts.
+use super::{check_name, user_kubeconfig};
+use crate::{
+    cli::Start,
+    cluster::{
+        credentials, daemon,
+        layout::{Cluster, FORMAT, Layout},
+        lifecycle, preflight, process,
+        steps::Reporter,
+    },
+};
+use anyhow::{Context, Result, bail};
+use network::cidr::Cidr;
+use std::{fs, net::Ipv4Addr, path::Path};
+
+const DEFAULT_SERVICE_CIDR: &str = "10.96.0.0/12";
+const DEFAULT_POD_CIDR: &str = "10.244.0.0/16";
+const KUBELET_PORT: u16 = 10250;
+const DNS_PORT: u16 = 10053;
+
+/// Start the cluster; return once it is Ready.
+pub fn start(flags: &Start, verbosity: u8) -> Result<()> {
+    if flags.nodes != 1 {
+        bail!("--nodes {}: several nodes on one machine are not implemented yet, only --nodes 1", flags.nodes);
+    }
+    let layout = Layout::new(&flags.which.data_dir)?;
+    let known = layout.load()?;
+    if let Some(cluster) = &known {
+        check_name(&layout, cluster, &flags.which)?;
+        if daemon::running(&layout).is_some() {
+            println!("Cluster {} is running already: {}", cluster.name, cluster.api_url());
+            return merge_kubeconfig(&layout, cluster);
+        }
+    }
+    let runtime = crate::runtime()?;
+    runtime.block_on(preflight::machine(flags.container_runtime_endpoint.is_empty()))?;
+    preflight::name_is_ours(&layout, known.as_ref().map_or(&flags.which.name, |c| &c.name))?;
+    preflight::data_dir(&layout)?;
+    let fresh = known.is_none();
+    let cluster = match known {
+        Some(known) => again(known, flags)?,
+        None => decide(flags)?,
+    };
+    preflight::port_free(cluster.api_port, "--api-port")?;
+    claim(&layout, &cluster)?;
+    println!("Starting cluster {} in {}", cluster.name, layout.root().display());
+    let started = if flags.foreground {
+        foreground(&layout, &cluster, &runtime, verbosity)
+    } else {
+        daemon::launch(&layout, &std::env::current_exe()?, verbosity)
+    };
+    if let Err(error) = started {
+        clean_up(&layout, &cluster, fresh, &runtime);
+        return Err(error);
+    }
+    if !flags.foreground {
+        merge_kubeconfig(&layout, &cluster)?;
+        println!("Cluster {} is Ready. Try:\n  ferrokube kubectl get nodes\n  ferrokube kubectl run web --image=ferrokube.local/hello:latest --image-pull-policy=IfNotPresent", cluster.name);
+    }
+    Ok(())
+}
+
+/// Nothing half-started stays: a cluster that never became ready is taken away, an existing one is only stopped.
+fn clean_up(layout: &Layout, cluster: &Cluster, fresh: bool, runtime: &tokio::runtime::Runtime) {
+    let cleaned = if fresh {
+        let log = fs::read(layout.log("ferrokube")).unwrap_or_default();
+        let cleaned = runtime.block_on(lifecycle::delete(layout, cluster));
+        // The log stays: without it nobody could tell what went wrong.
+        if fs::create_dir_all(layout.path("logs")).is_ok() {
+            let _ = fs::write(layout.log("ferrokube"), log);
+        }
+        cleaned
+    } else {
+        runtime.block_on(lifecycle::stop(layout, cluster)).map(drop)
+    };
+    if let Err(error) = cleaned {
+        eprintln!("ferrokube: cleaning up: {error:#}");
+    }
+}
+
+/// An existing cluster, started again: what is in its objects and certificates cannot change.
+fn again(known: Cluster, flags: &Start) -> Result<Cluster> {
+    let fixed = [("--service-cidr", &flags.service_cidr, &known.service_cidr), ("--pod-cidr", &flags.pod_cidr, &known.pod_cidr)];
+    for (flag, wanted, is) in fixed {
+        if let Some(wanted) = wanted
+            && wanted != is
+        {
+            bail!("{flag} {wanted}: this cluster was made with {is}; `ferrokube delete` it first, or leave the flag out");
+        }
+    }
+    let api_port = if flags.api_port == 6443 { known.api_port } else { flags.api_port };
+    Ok(Cluster {
+        api_port,
+        kubelet_port: preflight::free_port(known.kubelet_port),
+        dns_port: preflight::free_port(known.dns_port),
+        container_runtime_endpoint: if flags.container_runtime_endpoint.is_empty() {
+            known.container_runtime_endpoint
+        } else {
+            flags.container_runtime_endpoint.clone()
+        },
+        node_ip: node_ip()?,
+        ..known
+    })
+}
+
+/// The options of a new cluster.
+fn decide(flags: &Start) -> Result<Cluster> {
+    let (routed, reserved) = (routes(), others_service_cidrs());
+    Ok(Cluster {
+        format: FORMAT,
+        name: flags.which.name.clone(),
+        node_name: flags.which.name.clone(),
+        node_ip: node_ip()?,
+        api_port: flags.api_port,
+        kubelet_port: preflight::free_port(KUBELET_PORT),
+        dns_port: preflight::free_port(DNS_PORT),
+        service_cidr: range("--service-cidr", flags.service_cidr.as_deref(), DEFAULT_SERVICE_CIDR, &reserved)?.to_string(),
+        pod_cidr: range("--pod-cidr", flags.pod_cidr.as_deref(), DEFAULT_POD_CIDR, &routed)?.to_string(),
+        container_runtime_endpoint: flags.container_runtime_endpoint.clone(),
+    })
+}
+
+/// The range asked for, or the first from the default on that nobody else uses.
+fn range(flag: &str, wanted: Option<&str>, default: &str, taken: &[Cidr]) -> Result<Cidr> {
+    if let Some(wanted) = wanted {
+        let range: Cidr = wanted.parse().with_context(|| flag.to_owned())?;
+        if range.prefix > 24 {
+            bail!("{flag} {wanted}: too small, at least a /24 is needed");
+        }
+        if let Some(other) = taken.iter().find(|other| other.overlaps(&range)) {
+            bail!("{flag} {wanted}: overlaps {other}, which is in use on this machine");
+        }
+        return Ok(range);
+    }
+    let mut range: Cidr = default.parse()?;
+    while taken.iter().any(|other| other.overlaps(&range)) {
+        range = range.next().with_context(|| format!("no free range: choose one with {flag}"))?;
+    }
+    Ok(range)
+}
+
+/// Destinations of this machine's routes, but for the default route.
+fn routes() -> Vec<Cidr> {
+    let table = fs::read_to_string("/proc/net/route").unwrap_or_default();
+    let field = |text: &str| u32::from_str_radix(text, 16).ok().map(u32::swap_bytes);
+    table
+        .lines()
+        .skip(1)
+        .filter_map(|line| {
+            let columns: Vec<&str> = line.split_whitespace().collect();
+            let (network, mask) = (field(columns.get(1)?)?, field(columns.get(7)?)?);
+            let prefix = u8::try_from(mask.leading_ones()).ok()?;
+            (prefix > 0).then(|| Cidr { network: network.into(), prefix })
+        })
+        .collect()
+}
+
+/// Service ranges of the other clusters of this machine, which no route shows.
+fn others_service_cidrs() -> Vec<Cidr> {
+    let folders = fs::read_dir("/run/ferrokube").into_iter().flatten().flatten();
+    folders
+        .filter_map(|folder| {
+            let owner = fs::read_to_string(folder.path().join("owner")).ok()?;
+            let cluster = Layout::new(Path::new(&owner)).ok()?.load().ok()??;
+            cluster.service_cidr.parse().ok()
+        })
+        .collect()
+}
+
+/// The address that the machine speaks to others with; nothing is sent.
+fn node_ip() -> Result<Ipv4Addr> {
+    let probe = || -> std::io::Result<std::net::IpAddr> {
+        let socket = std::net::UdpSocket::bind("0.0.0.0:0")?;
+        socket.connect("192.0.2.1:9")?;
+        Ok(socket.local_addr()?.ip())
+    };
+    match probe() {
+        Ok(std::net::IpAddr::V4(ip)) if !ip.is_loopback() && !ip.is_unspecified() => Ok(ip),
+        _ => bail!("this machine has no IPv4 address besides loopback: pods could not reach the API server"),
+    }
+}
+
+/// Write down what the cluster is, in its data directory and for the other clusters of this machine.
+fn claim(layout: &Layout, cluster: &Cluster) -> Result<()> {
+    layout.save(cluster)?;
+    let run = layout.run(&cluster.name);
+    fs::create_dir_all(&run).with_context(|| format!("creating {}", run.display()))?;
+    Ok(pki::write_public(&run.join("owner"), layout.root().as_os_str().as_encoded_bytes())?)
+}
+
+fn merge_kubeconfig(layout: &Layout, cluster: &Cluster) -> Result<()> {
+    let Some(path) = user_kubeconfig() else { return Ok(()) };
+    credentials::with_entry(layout, cluster, "admin", |entry| Ok(pki::kubeconfig::merge(&path, entry)?))?;
+    println!("kubectl context {:?} is in {}", cluster.name, path.display());
+    Ok(())
+}
+
+fn foreground(layout: &Layout, cluster: &Cluster, runtime: &tokio::runtime::Runtime, verbosity: u8) -> Result<()> {
+    telemetry::init(verbosity);
+    let Some(_lock) = daemon::lock(layout)? else {
+        bail!("another process is starting this cluster");
+    };
+    let reporter = Reporter::new(None);
+    runtime.block_on(process::run(layout, cluster, reporter, || merge_kubeconfig(layout, cluster)))
+}
+
+/// The cluster's process: what `start` runs in the background.
+pub fn serve(data_dir: &Path, report_fd: i32) -> Result<()> {
+    let reporter = Reporter::new(Some(daemon::detach(report_fd)?));
+    let prepared = || -> Result<_> {
+        let layout = Layout::new(data_dir)?;
+        let cluster = layout.load()?.context("there is no cluster in the data directory")?;
+        let lock = daemon::lock(&layout)?.context("another process is starting this cluster")?;
+        Ok((layout, cluster, lock, crate::runtime()?))
+    };
+    match prepared() {
+        Ok((layout, cluster, _lock, runtime)) => runtime.block_on(process::run(&layout, &cluster, reporter, || Ok(()))),
+        Err(error) => {
+            reporter.failed(format!("{error:#}"));
+            Err(error)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_give_way_to_what_is_there() {
+        let taken = ["10.96.0.0/12".parse().expect("a CIDR"), "10.244.0.0/24".parse().expect("a CIDR")];
+        let chosen = |wanted, default| range("--x", wanted, default, &taken).map(|r| r.to_string());
+        assert_eq!(chosen(None, "10.96.0.0/12").expect("free"), "10.112.0.0/12");
+        assert_eq!(chosen(None, "10.244.0.0/16").expect("free"), "10.245.0.0/16");
+        assert_eq!(chosen(Some("10.50.0.0/16"), "10.244.0.0/16").expect("free"), "10.50.0.0/16");
+        assert!(chosen(Some("10.244.0.0/16"), "").expect_err("taken").to_string().contains("overlaps"));
+        assert!(chosen(Some("10.50.0.0/28"), "").expect_err("small").to_string().contains("too small"));
+        assert!(chosen(Some("ten"), "").is_err());
+    }
+}
