@@ -110,7 +110,8 @@ impl Model {
                 json_names.entry(folded(name)).or_default().insert(name.clone());
             }
         }
-        let wanted: Vec<String> = OPTION_TYPES.iter().map(|t| format!("{META}{t}")).collect();
+        let mut wanted: Vec<String> = OPTION_TYPES.iter().map(|t| format!("{META}{t}")).collect();
+        wanted.push("api.core.v1.List".to_owned());
         let mut todo: Vec<String> = self.definitions.keys().cloned().chain(wanted).collect();
         while let Some(name) = todo.pop() {
             let Some((_, message)) = by_folded.get(&folded(&name)) else { continue };

@@ -1,6 +1,7 @@
 //! What every part of Kubernetes is made of: names, quantities, selectors, errors, patches, tables, codecs.
 //!
 //! Pure: no I/O, no clock, no randomness. Everything here is safe on hostile input.
+pub mod codec;
 pub mod duration;
 pub mod field;
 pub mod fields;
