@@ -4,6 +4,7 @@
 mod backend;
 pub mod cache;
 pub mod embedded;
+pub mod etcd;
 mod sinks;
 
 pub use backend::*;

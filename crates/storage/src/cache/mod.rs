@@ -184,6 +184,11 @@ impl Cache {
         clock.max(self.state.read().applied)
     }
 
+    /// Grows only when something under the prefix changes; for caching what was derived from it.
+    pub fn last_change(&self) -> Revision {
+        self.state.read().applied
+    }
+
     /// Waits until the cache contains everything up to `revision`. Put a timeout around it: the
     /// revision may be one that does not exist yet.
     ///

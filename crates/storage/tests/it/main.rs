@@ -1,0 +1,7 @@
+//! The storage contract over every backend, and the embedded store against crashes and damage.
+#![allow(clippy::unwrap_used)]
+mod cache;
+mod contract;
+mod crash;
+mod damage;
+mod etcd_server;
