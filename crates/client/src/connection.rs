@@ -1,5 +1,10 @@
 //! Where the API server is and who we are to it.
+//!
+//! Clients never time out a read: watches are long.
+use http::{Request, Response};
+use kube::client::Body;
 use std::path::PathBuf;
+use tower::{BoxError, Service};
 
 /// How a component reaches the API server.
 #[derive(Clone)]
@@ -12,6 +17,7 @@ pub enum Connection {
     Ready(kube::Client),
 }
 
+/// Why there is no client.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("kubeconfig {path}: {source}")]
@@ -41,4 +47,17 @@ impl Connection {
         };
         kube::Client::try_from(config).map_err(Error::Client)
     }
+}
+
+/// A client that hands its requests to `service` in this process: no TCP, no TLS. Request targets
+/// carry the path and query alone; who the caller is, `service` knows.
+pub fn in_process<S, B>(service: S) -> kube::Client
+where
+    S: Service<Request<Body>, Response = Response<B>> + Send + 'static,
+    S::Future: Send + 'static,
+    S::Error: Into<BoxError>,
+    B: http_body::Body<Data = bytes::Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    kube::Client::new(service, "default")
 }
