@@ -5,16 +5,18 @@ use super::history::{Bounds, History};
 use super::tree::{Snapshot, Tree};
 use super::watch::Change;
 use crate::Revision;
+use foldhash::fast::RandomState;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Instant;
 
 type Keyed = BTreeMap<Arc<str>, Arc<Entry>>;
+type ByValue = HashMap<Box<str>, Keyed, RandomState>;
 
 pub(super) struct State {
     tree: Tree,
     /// One map for each position in `Options::indexed`: value → entries by key.
-    index: Vec<(usize, HashMap<Box<str>, Keyed, foldhash::fast::RandomState>)>,
+    index: Vec<(usize, ByValue)>,
     pub history: History,
     /// Of the newest event or load this state contains.
     pub applied: Revision,

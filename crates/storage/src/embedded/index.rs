@@ -43,6 +43,13 @@ pub(super) struct Index {
 /// A key's state found by a range.
 pub(super) type Row = (Arc<str>, Version);
 
+/// Part of the history.
+pub(super) struct Events<'a> {
+    pub events: Vec<(Revision, &'a Past)>,
+    /// The revision after the last one looked at.
+    pub next: Revision,
+}
+
 /// What a record takes on disk besides key and value, roughly.
 const RECORD_OVERHEAD: u64 = 36;
 
@@ -218,14 +225,8 @@ impl Index {
         undone
     }
 
-    /// Up to `limit` events under `prefix` from `from` on, and the revision after the last one
-    /// looked at.
-    pub(super) fn events(
-        &self,
-        prefix: &str,
-        from: Revision,
-        limit: usize,
-    ) -> Result<(Vec<(Revision, &Past)>, Revision), Error> {
+    /// Up to `limit` events under `prefix` from `from` on.
+    pub(super) fn events(&self, prefix: &str, from: Revision, limit: usize) -> Result<Events<'_>, Error> {
         if from < self.floor {
             return Err(Error::Compacted { requested: from, oldest: self.floor });
         }
@@ -236,11 +237,11 @@ impl Index {
             if past.key.starts_with(prefix) {
                 events.push((revision, past));
                 if events.len() >= limit {
-                    return Ok((events, revision + 1));
+                    return Ok(Events { events, next: revision + 1 });
                 }
             }
         }
-        Ok((events, from.max(self.revision + 1)))
+        Ok(Events { events, next: from.max(self.revision + 1) })
     }
 
     pub(super) fn add_lease(&mut self, id: LeaseId, ttl_ms: u64, expires_ms: u64) {

@@ -19,6 +19,7 @@ use crate::{
 };
 use async_trait::async_trait;
 use directory::Directory;
+use index::Events;
 use parking_lot::{Condvar, Mutex, RwLock};
 use pending::{Durable, Item, Pending, Stored};
 use std::collections::HashMap;
@@ -326,7 +327,7 @@ impl Tail {
     /// Events, and the revision after the last one looked at.
     fn read(&self) -> Result<(Vec<StoredEvent>, Revision), Error> {
         let durable = self.shared.durable.read();
-        let (events, next) = durable.index.events(&self.prefix, self.next, WATCH_BATCH)?;
+        let Events { events, next } = durable.index.events(&self.prefix, self.next, WATCH_BATCH)?;
         let stored = |key, version: &Option<_>| version.as_ref().map(|v| durable.stored(key, v)).transpose();
         let events = events
             .into_iter()

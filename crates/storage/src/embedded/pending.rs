@@ -102,6 +102,16 @@ impl From<Failure> for Error {
 }
 
 pub(super) type Answer = oneshot::Sender<Result<(), Failure>>;
+/// Resolves once what a commit was decided on is durable, or failed.
+pub(super) type Settled = oneshot::Receiver<Result<(), Failure>>;
+
+/// A key's state as the items under way leave it.
+struct Found {
+    key: Option<Arc<str>>,
+    before: Before,
+    /// The revision of the state, if that is not durable yet.
+    staged: Option<Revision>,
+}
 
 /// Work for the log, in order.
 pub(super) enum Item {
@@ -165,12 +175,12 @@ impl Pending {
         key: &str,
         expect: Expect,
         op: Op,
-    ) -> Result<(Decision, Option<oneshot::Receiver<Result<(), Failure>>>), Error> {
+    ) -> Result<(Decision, Option<Settled>), Error> {
         if let Some(broken) = &self.broken {
             return Err(Error::Unavailable(broken.clone()));
         }
-        let (known_key, before, last) = self.before(durable, key)?;
-        let undecided = last.is_some();
+        let Found { key: known_key, before, staged } = self.find(durable, key)?;
+        let undecided = staged.is_some();
         let (create, modified) = match &before {
             Before::Nothing => (0, 0),
             Before::Staged(kv) => (kv.create_revision, kv.mod_revision),
@@ -193,7 +203,7 @@ impl Pending {
                 (Some(value), lease)
             }
             Op::Delete if modified == 0 => {
-                let revision = last.unwrap_or_else(|| durable.index.revision());
+                let revision = staged.unwrap_or_else(|| durable.index.revision());
                 return Ok((Decision::Done { revision, previous: Before::Nothing }, undecided.then(|| self.wait())));
             }
             Op::Delete => (None, 0),
@@ -204,8 +214,7 @@ impl Pending {
         Ok((Decision::Done { revision, previous: before }, Some(receiver)))
     }
 
-    /// The key, its state, and the revision it is staged at if that is not durable yet.
-    fn before(&self, durable: &Durable, key: &str) -> Result<(Option<Arc<str>>, Before, Option<Revision>), Error> {
+    fn find(&self, durable: &Durable, key: &str) -> Result<Found, Error> {
         if let Some((key, staged)) = self.staged.get_key_value(key) {
             let before = match &staged.value {
                 None => Before::Nothing,
@@ -217,15 +226,18 @@ impl Pending {
                     lease: staged.lease,
                 }),
             };
-            return Ok((Some(key.clone()), before, Some(staged.modified)));
+            return Ok(Found { key: Some(key.clone()), before, staged: Some(staged.modified) });
         }
-        match durable.index.get(key) {
-            Some((key, version)) => Ok((Some(key.clone()), Before::Stored(durable.stored(key, version)?), None)),
-            None => Ok((None, Before::Nothing, None)),
-        }
+        Ok(match durable.index.get(key) {
+            Some((key, version)) => {
+                let before = Before::Stored(durable.stored(key, version)?);
+                Found { key: Some(key.clone()), before, staged: None }
+            }
+            None => Found { key: None, before: Before::Nothing, staged: None },
+        })
     }
 
-    fn wait(&mut self) -> oneshot::Receiver<Result<(), Failure>> {
+    fn wait(&mut self) -> Settled {
         let (answer, receiver) = oneshot::channel();
         self.items.push_back(Item::Wait { answer });
         receiver

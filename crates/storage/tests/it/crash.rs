@@ -16,7 +16,7 @@ use storage::{Backend, Expect, Op, RangeRequest, Revision, WatchMessage, prefix_
 
 const DIRECTORY: &str = "STORAGE_CRASH_DIRECTORY";
 const SEED: &str = "STORAGE_CRASH_SEED";
-const ROUNDS: u64 = 200;
+const ROUNDS: u64 = 300;
 const BUDGET: Duration = Duration::from_secs(50);
 const TASKS: u64 = 4;
 const KEYS: u64 = 40;
@@ -58,7 +58,7 @@ async fn write_on(store: Arc<Store>, task: u64, seed: u64) {
     for number in 0.. {
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let key = format!("/k/{task}/{:02}", (random >> 33) % KEYS);
-        if (random >> 50) % 5 == 0 {
+        if (random >> 50).is_multiple_of(5) {
             let revision = done(store.commit(&key, Expect::Any, Op::Delete).await.unwrap());
             report(format!("D {revision} {key} -"));
         } else {
@@ -96,7 +96,7 @@ fn every_acknowledged_write_survives_kill_at_any_point() {
         }
         total += one_life(dir.path(), seed, &mut acknowledged);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        newest = runtime.block_on(verify(dir.path(), newest, &acknowledged));
+        newest = runtime.block_on(verify(dir.path(), newest, &mut acknowledged));
         rounds += 1;
     }
     eprintln!("{rounds} kills, {total} acknowledged commits, revision {newest}, {:?}", begun.elapsed());
@@ -129,7 +129,7 @@ fn one_life(dir: &Path, seed: u64, acknowledged: &mut BTreeMap<String, Acknowled
     };
     // The time to live differs: some are killed while they open the store, some while they clean.
     let lifetime = Duration::from_micros(2_000 + (seed * 7_919) % 60_000);
-    if seed % 4 != 0 {
+    if !seed.is_multiple_of(4) {
         lines.by_ref().find(|line| line.starts_with("ACK ")).into_iter().for_each(&mut apply);
     }
     let killer = std::thread::spawn(move || {
@@ -144,7 +144,7 @@ fn one_life(dir: &Path, seed: u64, acknowledged: &mut BTreeMap<String, Acknowled
 }
 
 /// Opens what the dead writer left, and returns the newest revision.
-async fn verify(dir: &Path, before: Revision, acknowledged: &BTreeMap<String, Acknowledged>) -> Revision {
+async fn verify(dir: &Path, before: Revision, acknowledged: &mut BTreeMap<String, Acknowledged>) -> Revision {
     let store = Store::open(dir, options()).unwrap();
     let range =
         RangeRequest { start: "/k/".into(), end: prefix_end("/k/"), revision: None, limit: 0, count_only: false };
@@ -156,7 +156,7 @@ async fn verify(dir: &Path, before: Revision, acknowledged: &BTreeMap<String, Ac
         assert!(kv.create_revision <= kv.mod_revision && kv.mod_revision <= state.revision);
         found.insert(kv.key.to_string(), Acknowledged { revision: kv.mod_revision, number: Some(number) });
     }
-    for (key, expected) in acknowledged {
+    for (key, expected) in acknowledged.iter() {
         assert!(expected.revision <= state.revision, "{key} lost revision {}", expected.revision);
         match found.get(key) {
             // One later commit may have become durable without its acknowledgement getting out.
@@ -171,6 +171,8 @@ async fn verify(dir: &Path, before: Revision, acknowledged: &BTreeMap<String, Ac
         }
     }
     watch_agrees(&store, &state.items, state.revision).await;
+    // What was found now is durable, and is the ground for the next life.
+    *acknowledged = found;
     state.revision
 }
 
