@@ -1,0 +1,144 @@
+//! What every cluster has from its first moment: namespaces, RBAC policy, priority classes, the
+//! `kubernetes` service, and the settings extension servers read.
+//!
+//! Everything goes through the server's own API, so it is validated and admitted like all else, and doing
+//! it again changes nothing.
+mod kubernetes_service;
+
+use crate::{App, Error};
+use auth::rbac::bootstrap::{Write, plan};
+use http::Request;
+use serde_json::{Value, json};
+use std::{net::IpAddr, sync::Arc, time::Duration};
+use tokio_util::sync::CancellationToken;
+
+/// Where this server is reached.
+pub struct Place {
+    pub advertised: IpAddr,
+    pub port: u16,
+    /// Of the `kubernetes` service: the range's first.
+    pub service_address: Option<IpAddr>,
+}
+
+const NAMESPACES: [&str; 4] = ["kube-system", "default", "kube-public", "kube-node-lease"];
+
+/// How often what is kept is looked at again.
+const UPKEEP: Duration = Duration::from_secs(30);
+
+/// # Errors
+/// Something essential could not be written.
+pub async fn run(app: &Arc<App>, client: &kube::Client, place: &Place) -> Result<(), Error> {
+    for name in NAMESPACES {
+        let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
+        ensure(client, "/api/v1/namespaces", name, &namespace).await?;
+    }
+    if app.rbac_enabled {
+        // Aggregated roles follow from the others, hence a few rounds.
+        for _ in 0..3 {
+            let writes = plan(&*app.registry);
+            if writes.is_empty() {
+                break;
+            }
+            for write in writes {
+                apply_policy(client, &write).await?;
+            }
+        }
+    }
+    for (name, value, description) in [
+        ("system-node-critical", 2_000_001_000, "Used for system critical pods that must not be moved from their current node."),
+        ("system-cluster-critical", 2_000_000_000, "Used for system critical pods that must run in the cluster, but can be moved to another node if necessary."),
+    ] {
+        if app.registry.store("priorityclasses").is_none() {
+            break;
+        }
+        let class = json!({
+            "apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "metadata": {"name": name},
+            "value": value, "description": description,
+        });
+        ensure(client, "/apis/scheduling.k8s.io/v1/priorityclasses", name, &class).await?;
+    }
+    publish_authentication(app, client).await?;
+    kubernetes_service::reconcile(client, place).await
+}
+
+/// Keeps the `kubernetes` service pointing here.
+pub async fn keep(app: Arc<App>, client: kube::Client, place: Place, shutdown: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            () = tokio::time::sleep(UPKEEP) => {}
+        }
+        if app.flags.endpoint_reconciler_type == "none" {
+            continue;
+        }
+        if let Err(error) = kubernetes_service::reconcile(&client, &place).await {
+            tracing::warn!(%error, "the kubernetes service could not be kept");
+        }
+    }
+}
+
+async fn apply_policy(client: &kube::Client, write: &Write) -> Result<(), Error> {
+    const GROUP: &str = "/apis/rbac.authorization.k8s.io/v1";
+    let path = if write.namespace.is_empty() {
+        format!("{GROUP}/{}", write.resource)
+    } else {
+        format!("{GROUP}/namespaces/{}/{}", write.namespace, write.resource)
+    };
+    let (method, path) =
+        if write.create { ("POST", path) } else { ("PUT", format!("{path}/{}", write.name)) };
+    match send(client, method, &path, write.json.clone()).await {
+        Ok(_) => Ok(()),
+        // Another server was faster.
+        Err(kube::Error::Api(status)) if status.code == 409 => Ok(()),
+        Err(error) => Err(Error::Bootstrap(format!("{} {}: {error}", write.resource, write.name))),
+    }
+}
+
+/// Create unless it exists.
+async fn ensure(client: &kube::Client, collection: &str, name: &str, object: &Value) -> Result<(), Error> {
+    if get(client, &format!("{collection}/{name}")).await?.is_some() {
+        return Ok(());
+    }
+    match send(client, "POST", collection, object.to_string().into_bytes()).await {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(status)) if status.code == 409 => Ok(()),
+        Err(error) => Err(Error::Bootstrap(format!("{collection}/{name}: {error}"))),
+    }
+}
+
+async fn send(client: &kube::Client, method: &str, path: &str, body: Vec<u8>) -> Result<Value, kube::Error> {
+    let request = Request::builder()
+        .method(method)
+        .uri(path)
+        .header("content-type", "application/json")
+        .body(body)
+        .map_err(kube::Error::HttpError)?;
+    client.request(request).await
+}
+
+async fn get(client: &kube::Client, path: &str) -> Result<Option<Value>, Error> {
+    match send(client, "GET", path, Vec::new()).await {
+        Ok(found) => Ok(Some(found)),
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
+        Err(error) => Err(Error::Bootstrap(format!("{path}: {error}"))),
+    }
+}
+
+/// `kube-system/extension-apiserver-authentication`: how others that serve API paths recognise clients.
+async fn publish_authentication(app: &App, client: &kube::Client) -> Result<(), Error> {
+    const NAME: &str = "extension-apiserver-authentication";
+    let Some(ca) = &app.client_ca else { return Ok(()) };
+    let collection = "/api/v1/namespaces/kube-system/configmaps";
+    let map = json!({
+        "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": NAME}, "data": {"client-ca-file": ca},
+    });
+    ensure(client, collection, NAME, &map).await?;
+    let patch = json!({"data": {"client-ca-file": ca}}).to_string().into_bytes();
+    let request = Request::builder()
+        .method("PATCH")
+        .uri(format!("{collection}/{NAME}"))
+        .header("content-type", "application/merge-patch+json")
+        .body(patch)
+        .map_err(|e| Error::Bootstrap(e.to_string()))?;
+    client.request::<Value>(request).await.map(drop).map_err(|e| Error::Bootstrap(format!("{NAME}: {e}")))
+}

@@ -1,0 +1,193 @@
+//! From an HTTP request to its handler, and from the handler's result to a response.
+//!
+//! The order is upstream's: panic capture, request info, authentication, impersonation, limits,
+//! authorization, then the handler (which runs admission). The only way to a handler leads through here.
+pub mod admit;
+mod authorize;
+pub mod limiter;
+mod panics;
+
+use crate::{
+    App,
+    body::{Body, RequestBody},
+    handlers, health, limits, negotiation,
+    negotiation::Accept,
+    query::{Query, percent_decode},
+    request_info::RequestInfo,
+    server::Peer,
+};
+use apimachinery::ApiError;
+use auth::{Authenticator, Credentials, UserInfo};
+use http::{HeaderValue, Request, Response, StatusCode, header, request::Parts};
+use std::{sync::Arc, time::Instant};
+
+/// One request, as handlers see it.
+pub struct Ctx<'a> {
+    pub app: &'a Arc<App>,
+    pub parts: &'a Parts,
+    pub info: RequestInfo<'a>,
+    pub query: &'a Query<'a>,
+    pub user: Arc<UserInfo>,
+    pub accept: Accept,
+    /// Sent as `Warning: 299` headers.
+    pub warnings: Vec<String>,
+}
+
+impl App {
+    /// Answer one request. Never fails and never panics.
+    pub async fn call(self: &Arc<Self>, request: Request<RequestBody>, peer: Arc<Peer>) -> Response<Body> {
+        let started = Instant::now();
+        let (mut parts, body) = request.into_parts();
+        // Taken out before anything borrows the head; only proxied requests use it.
+        let upgrade = parts.extensions.remove::<hyper::upgrade::OnUpgrade>();
+        let query = Query::parse(parts.uri.query());
+        let path = percent_decode(parts.uri.path(), false);
+        let info = RequestInfo::parse(&parts.method, &path, &query);
+        let (verb, group, version) = (info.verb, info.group, info.version);
+        let (resource, subresource) = (info.resource, info.subresource);
+        let long_running = info.long_running();
+
+        let mut response = match panics::caught(self.answer(&parts, info, &query, body, &peer, upgrade)).await {
+            Ok(response) => response,
+            Err(error) => failure(&parts, &query, &error),
+        };
+        self.metrics.observe(
+            &crate::metrics::Seen { verb, group, version, resource, subresource, long_running },
+            response.status(),
+            started.elapsed(),
+        );
+        let headers = response.headers_mut();
+        headers.entry("cache-control").or_insert(HeaderValue::from_static("no-cache, private"));
+        response
+    }
+
+    async fn answer(
+        self: &Arc<Self>,
+        parts: &Parts,
+        info: RequestInfo<'_>,
+        query: &Query<'_>,
+        body: RequestBody,
+        peer: &Peer,
+        upgrade: Option<hyper::upgrade::OnUpgrade>,
+    ) -> Result<Response<Body>, ApiError> {
+        let user = self.authenticate(parts, peer).await?;
+        let user = match auth::impersonation::resolve(&parts.headers, &user, &*self.authorizer)? {
+            Some(impersonated) => Arc::new(impersonated),
+            None => user,
+        };
+        let _place = self.limiter.enter(&info, &user)?;
+        authorize::request(self, &info, query, &user)?;
+        if !info.resource_request {
+            return self.answer_path(parts, info, query, user, body).await;
+        }
+        let accept = match info.subresource {
+            // Their bodies are not API objects, and clients ask for them with all sorts of Accept headers.
+            "log" | "proxy" | "exec" | "attach" | "portforward" => Accept::json(),
+            _ => Accept::negotiate(&parts.headers, query)?,
+        };
+        let long_running = info.long_running();
+        let mut ctx = Ctx { app: self, parts, info, query, user, accept, warnings: Vec::new() };
+        let handled = if long_running {
+            handlers::dispatch(&mut ctx, body, upgrade).await
+        } else {
+            let limit = self.time_limit(query);
+            match tokio::time::timeout(limit, handlers::dispatch(&mut ctx, body, upgrade)).await {
+                Ok(handled) => handled,
+                Err(_) => Err(timed_out(limit)),
+            }
+        };
+        let mut response = match handled {
+            Ok(response) => response,
+            Err(error) => failure(parts, query, &error),
+        };
+        add_warnings(&mut response, &ctx.warnings);
+        Ok(response)
+    }
+
+    async fn answer_path(
+        self: &Arc<Self>,
+        parts: &Parts,
+        info: RequestInfo<'_>,
+        query: &Query<'_>,
+        user: Arc<UserInfo>,
+        body: RequestBody,
+    ) -> Result<Response<Body>, ApiError> {
+        if !matches!(info.verb, "get" | "head") {
+            return Err(ApiError::no_such_path());
+        }
+        drop(body);
+        let ctx = Ctx { app: self, parts, info, query, user, accept: Accept::json(), warnings: Vec::new() };
+        health::plain_path(&ctx).await
+    }
+
+    async fn authenticate(&self, parts: &Parts, peer: &Peer) -> Result<Arc<UserInfo>, ApiError> {
+        if let Some(identity) = &peer.identity {
+            return Ok(identity.clone());
+        }
+        let credentials = Credentials { headers: &parts.headers, peer_certificates: &peer.certificates };
+        match self.authenticator.authenticate(&credentials).await {
+            Ok(Some(user)) => Ok(user),
+            Ok(None) => Err(ApiError::unauthorized()),
+            Err(why) => {
+                tracing::debug!(%why, "request not authenticated");
+                Err(why.into())
+            }
+        }
+    }
+
+    fn time_limit(&self, query: &Query<'_>) -> std::time::Duration {
+        let limit = self.flags.request_timeout.0;
+        match query.get("timeout").and_then(|t| t.parse::<crate::GoDuration>().ok()) {
+            Some(asked) if !asked.0.is_zero() && asked.0 < limit => asked.0,
+            _ => limit,
+        }
+    }
+}
+
+fn timed_out(limit: std::time::Duration) -> ApiError {
+    tracing::warn!(seconds = limit.as_secs(), "request timed out");
+    ApiError::timeout("request did not complete within the allotted timeout")
+}
+
+/// An error as the client accepts it.
+pub fn failure(parts: &Parts, query: &Query<'_>, error: &ApiError) -> Response<Body> {
+    let accept = Accept::negotiate(&parts.headers, query).unwrap_or_else(|_| Accept::json());
+    let status = StatusCode::from_u16(error.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut response = crate::render::encoded(accept, status, error.to_json().into());
+    if let Some(details) = &error.details
+        && details.retry_after_seconds > 0
+    {
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(details.retry_after_seconds));
+    }
+    response
+}
+
+/// `Warning: 299 - "text"`, as RFC 9110 quotes it, within [`limits::WARNING_BYTES`].
+fn add_warnings(response: &mut Response<Body>, warnings: &[String]) {
+    let mut left = limits::WARNING_BYTES;
+    for (i, text) in warnings.iter().enumerate() {
+        if warnings.iter().take(i).any(|w| w == text) {
+            continue;
+        }
+        let quoted: String = text.chars().filter(|c| !c.is_control()).flat_map(escape).collect();
+        let value = format!("299 - \"{quoted}\"");
+        if value.len() > left {
+            break;
+        }
+        left -= value.len();
+        if let Ok(value) = HeaderValue::from_bytes(value.as_bytes()) {
+            response.headers_mut().append(header::WARNING, value);
+        }
+    }
+}
+
+fn escape(c: char) -> impl Iterator<Item = char> {
+    matches!(c, '"' | '\\').then_some('\\').into_iter().chain(std::iter::once(c))
+}
+
+impl Accept {
+    /// Plain JSON, for answers that have no other form.
+    pub fn json() -> Self {
+        Accept { format: negotiation::Format::Json, form: Default::default(), pretty: false, gzip: false }
+    }
+}

@@ -1,0 +1,246 @@
+//! The body of a watch: frames pulled by the connection straight from the cache.
+//!
+//! Frames that are ready together go out in one piece. The frame of an event in the storage version is
+//! built once and shared by all watchers; other forms are computed here for each.
+use super::watch::Initial;
+use crate::{
+    body::{BoxError, Pieces},
+    chain::Ctx,
+    limits,
+    negotiation::Form,
+    registry::Endpoint,
+    render::{self, TableWriter},
+};
+use apimachinery::ApiError;
+use bytes::{BufMut, Bytes, BytesMut};
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+use storage::cache::{WatchEvent, Watcher};
+use tokio::time::{Instant, Sleep};
+
+/// Turns events into frames of the form the client accepts.
+pub struct Writer {
+    endpoint: Arc<Endpoint>,
+    form: Form,
+    include: Option<&'static str>,
+    first_table: bool,
+}
+
+impl Writer {
+    /// # Errors
+    /// `BadRequest` for an unknown `includeObject`.
+    pub fn new(ctx: &Ctx<'_>, endpoint: Arc<Endpoint>) -> Result<Self, ApiError> {
+        let include = match ctx.accept.form {
+            Form::Table(_) => Some(render::include_object(ctx.query)?),
+            _ => None,
+        };
+        Ok(Writer { endpoint, form: ctx.accept.form, include, first_table: true })
+    }
+
+    /// The shared frame can be sent as it is.
+    fn shares_frames(&self) -> bool {
+        self.form == Form::Object && self.endpoint.served().convert.is_none()
+    }
+
+    fn object(&mut self, json: &Bytes) -> Result<Bytes, ApiError> {
+        match self.form {
+            Form::Object => self.endpoint.convert_out(json),
+            Form::Metadata(version) => render::partial_metadata(json, version).map(Bytes::from),
+            Form::Table(version) => {
+                let mut table = TableWriter::with_include(&self.endpoint, version, self.include.unwrap_or_default());
+                table.begin(&render::table_metadata(json), std::mem::take(&mut self.first_table));
+                table.push(json)?;
+                Ok(table.take())
+            }
+        }
+    }
+
+    fn frame(&mut self, out: &mut BytesMut, kind: &str, json: &Bytes) {
+        let object = match self.object(json) {
+            Ok(object) => object,
+            Err(error) => {
+                tracing::error!(%error, "an object could not be sent to a watcher");
+                return;
+            }
+        };
+        put_frame(out, kind, &object);
+    }
+
+    fn event(&mut self, out: &mut BytesMut, event: &WatchEvent) {
+        if self.shares_frames() {
+            out.put(event.frame());
+        } else {
+            self.frame(out, event.kind.as_str(), &event.entry.json);
+        }
+    }
+
+    fn bookmark(&mut self, out: &mut BytesMut, revision: u64, initial_end: bool) {
+        let annotations = if initial_end { ",\"annotations\":{\"k8s.io/initial-events-end\":\"true\"}" } else { "" };
+        let metadata = format!("{{\"resourceVersion\":\"{revision}\"{annotations}}}");
+        let object = match self.form {
+            Form::Object => format!(
+                "{{\"kind\":\"{}\",\"apiVersion\":\"{}\",\"metadata\":{metadata}}}",
+                self.endpoint.kind(),
+                self.endpoint.api_version
+            ),
+            Form::Metadata(version) => format!(
+                "{{\"kind\":\"PartialObjectMetadata\",\"apiVersion\":\"meta.k8s.io/{version}\",\"metadata\":{metadata}}}"
+            ),
+            Form::Table(version) => format!(
+                "{{\"kind\":\"Table\",\"apiVersion\":\"meta.k8s.io/{version}\",\"metadata\":{{\"resourceVersion\":\"{revision}\"}},\
+                 \"columnDefinitions\":null,\"rows\":[{{\"cells\":null,\"object\":{{\"kind\":\"PartialObjectMetadata\",\
+                 \"apiVersion\":\"meta.k8s.io/{version}\",\"metadata\":{metadata}}}}}]}}"
+            ),
+        };
+        put_frame(out, "BOOKMARK", object.as_bytes());
+    }
+}
+
+fn put_frame(out: &mut BytesMut, kind: &str, object: &[u8]) {
+    let object = object.strip_suffix(b"\n").unwrap_or(object);
+    out.put(&b"{\"type\":\""[..]);
+    out.put(kind.as_bytes());
+    out.put(&b"\",\"object\":"[..]);
+    out.put(object);
+    out.put(&b"}\n"[..]);
+}
+
+enum State {
+    Open { watcher: Box<Watcher>, pending: std::vec::IntoIter<Arc<WatchEvent>> },
+    Failed(Option<Bytes>),
+}
+
+pub struct Stream {
+    writer: Writer,
+    initial: Initial,
+    state: State,
+    bookmarks: bool,
+    /// The revision of the last bookmark, or the one the watch began at.
+    told: u64,
+    ends: Pin<Box<Sleep>>,
+    ends_at: Instant,
+    next_bookmark: Pin<Box<Sleep>>,
+}
+
+impl Stream {
+    pub fn new(writer: Writer, initial: Initial, mut watcher: Watcher, bookmarks: bool, timeout: Duration) -> Self {
+        let ends_at = Instant::now() + timeout;
+        // Upstream sends one shortly before the end, so that the next watch can go on from there.
+        let early = timeout.saturating_sub(Duration::from_secs(2)).min(limits::BOOKMARK_INTERVAL);
+        let told = watcher.revision();
+        Stream {
+            writer,
+            initial,
+            state: State::Open { watcher: Box::new(watcher), pending: Vec::new().into_iter() },
+            bookmarks,
+            told,
+            ends: Box::pin(tokio::time::sleep_until(ends_at)),
+            ends_at,
+            next_bookmark: Box::pin(tokio::time::sleep(early)),
+        }
+    }
+
+    /// A stream that consists of one ERROR event.
+    pub fn failed(writer: Writer, error: ApiError) -> Self {
+        let mut out = BytesMut::new();
+        put_frame(&mut out, "ERROR", &error.to_json());
+        let now = Instant::now();
+        Stream {
+            writer,
+            initial: Initial { entries: Default::default(), marked: None },
+            state: State::Failed(Some(out.freeze())),
+            bookmarks: false,
+            told: 0,
+            ends: Box::pin(tokio::time::sleep_until(now)),
+            ends_at: now,
+            next_bookmark: Box::pin(tokio::time::sleep_until(now)),
+        }
+    }
+
+    fn initial_piece(&mut self) -> Option<Bytes> {
+        if self.initial.entries.is_empty() && self.initial.marked.is_none() {
+            return None;
+        }
+        let mut out = BytesMut::new();
+        while out.len() < limits::WATCH_CHUNK_BYTES {
+            let Some(entry) = self.initial.entries.pop_front() else {
+                if let Some(revision) = self.initial.marked.take() {
+                    self.writer.bookmark(&mut out, revision, true);
+                }
+                break;
+            };
+            self.writer.frame(&mut out, "ADDED", &entry.json);
+        }
+        Some(out.freeze())
+    }
+
+    fn poll_bookmark(&mut self, cx: &mut Context<'_>) -> Option<Bytes> {
+        if !self.bookmarks || self.next_bookmark.as_mut().poll(cx).is_pending() {
+            return None;
+        }
+        let now = Instant::now();
+        let mut next = now + limits::BOOKMARK_INTERVAL;
+        let last = self.ends_at.checked_sub(Duration::from_secs(2)).unwrap_or(self.ends_at);
+        if now < last && next > last {
+            next = last;
+        }
+        self.next_bookmark.as_mut().reset(next);
+        // Arms the timer again.
+        if self.next_bookmark.as_mut().poll(cx).is_ready() {
+            cx.waker().wake_by_ref();
+        }
+        let State::Open { watcher, .. } = &mut self.state else { return None };
+        let revision = watcher.revision();
+        if revision <= self.told {
+            return None;
+        }
+        self.told = revision;
+        let mut out = BytesMut::new();
+        self.writer.bookmark(&mut out, revision, false);
+        Some(out.freeze())
+    }
+}
+
+impl Pieces for Stream {
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BoxError>>> {
+        if let Some(piece) = self.initial_piece() {
+            return Poll::Ready(Some(Ok(piece)));
+        }
+        if self.ends.as_mut().poll(cx).is_ready() && matches!(self.state, State::Open { .. }) {
+            return Poll::Ready(None);
+        }
+        let (watcher, pending) = match &mut self.state {
+            State::Failed(frame) => return Poll::Ready(frame.take().map(Ok)),
+            State::Open { watcher, pending } => (watcher, pending),
+        };
+        let shares = self.writer.shares_frames();
+        let mut out = BytesMut::new();
+        while out.len() < limits::WATCH_CHUNK_BYTES {
+            if let Some(event) = pending.next() {
+                // A single frame goes out without a copy.
+                if shares && out.is_empty() && pending.as_slice().is_empty() {
+                    return Poll::Ready(Some(Ok(event.frame())));
+                }
+                self.writer.event(&mut out, &event);
+                continue;
+            }
+            match watcher.poll_next(cx) {
+                Poll::Ready(Some(batch)) => *pending = batch.into_iter(),
+                Poll::Ready(None) if out.is_empty() => return Poll::Ready(None),
+                Poll::Ready(None) => break,
+                Poll::Pending if out.is_empty() => {
+                    return match self.poll_bookmark(cx) {
+                        Some(piece) => Poll::Ready(Some(Ok(piece))),
+                        None => Poll::Pending,
+                    };
+                }
+                Poll::Pending => break,
+            }
+        }
+        Poll::Ready(Some(Ok(out.freeze())))
+    }
+}

@@ -1,0 +1,299 @@
+//! Start and stop: from flags to a serving, bootstrapped API server.
+use crate::{
+    App, Error, Flags,
+    allocators::{AddressRange, ServiceAllocators},
+    app::IssuerDocuments,
+    bootstrap,
+    chain::limiter::Limiter,
+    discovery::Discovery,
+    health::Health,
+    in_process::InProcess,
+    metrics::Metrics,
+    openapi::OpenApi,
+    proxy::KubeletTransport,
+    quota::Quotas,
+    registry::Registry,
+    server, serving_certificate,
+    store::ResourceStore,
+};
+use arc_swap::ArcSwap;
+use auth::{
+    UserInfo,
+    service_account::{Issuer, IssuerConfig, Verifier},
+};
+use std::{
+    net::{IpAddr, SocketAddr, UdpSocket},
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
+use storage::{Backend, Lookup};
+use tokio::{net::TcpListener, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
+
+/// A started API server.
+pub struct Running {
+    /// Where it listens; the port is the real one when `--secure-port` was 0.
+    pub address: SocketAddr,
+    /// PEM of the certificate it shows.
+    pub serving_certificate: String,
+    app: Arc<App>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Running {
+    /// A client in this process with that identity: no TCP, no TLS, full authorization.
+    pub fn client(&self, user: UserInfo) -> kube::Client {
+        InProcess::new(self.app.clone(), user).client()
+    }
+
+    /// Waits until the server has stopped.
+    ///
+    /// # Errors
+    /// A task of it panicked.
+    pub async fn join(self) -> Result<(), Error> {
+        for task in self.tasks {
+            task.await.map_err(|e| Error::Task(e.to_string()))?;
+        }
+        for store in self.app.registry.stores() {
+            store.cache.stop();
+        }
+        Ok(())
+    }
+}
+
+/// Starts serving; returns once requests are answered and the cluster's first objects exist.
+///
+/// # Errors
+/// A flag or file is wrong, the store cannot be opened, or the port is taken.
+pub async fn start(flags: Flags, shutdown: CancellationToken) -> Result<Running, Error> {
+    let ranges = service_ranges(&flags.service_cluster_ip_range)?;
+    let advertised = advertise_address(&flags)?;
+    let listen = SocketAddr::new(flags.bind_address, flags.secure_port);
+    let listener = TcpListener::bind(listen).await.map_err(|source| Error::Listen { address: listen, source })?;
+    let address = listener.local_addr().map_err(|source| Error::Listen { address: listen, source })?;
+
+    let backend = open_store(&flags).await?;
+    let registry = Arc::new(open_registry(&flags, &backend).await?);
+    let service_address = ranges.first().map(|r| r.address(1));
+    let serving = serving_certificate::load(&flags, advertised, service_address)?;
+    let client_ca = flags.client_ca_file.as_deref().map(read_file).transpose()?;
+    let tls = Arc::new(pki::tls::server_config(&serving.cert_pem, &serving.key_pem, client_ca.as_deref())?);
+    let allocators = ServiceAllocators::new(ranges, flags.service_node_port_range);
+    let app = Arc::new(build(flags, backend, registry, client_ca, allocators, SocketAddr::new(advertised, address.port()))?);
+    app.health.caches_are_synced();
+
+    let served = tokio::spawn(server::serve(listener, tls, app.clone(), shutdown.clone()));
+    let masters = UserInfo::new(auth::users::API_SERVER, [auth::groups::MASTERS]);
+    let client = InProcess::new(app.clone(), masters).client();
+    let place = bootstrap::Place { advertised, port: address.port(), service_address };
+    if let Err(error) = bootstrap::run(&app, &client, &place).await {
+        shutdown.cancel();
+        return Err(error);
+    }
+    app.health.bootstrap_is_done();
+    let upkeep = tokio::spawn(bootstrap::keep(app.clone(), client, place, shutdown.clone()));
+    let compaction = tokio::spawn(compact(app.clone(), shutdown.clone()));
+    let watch_stop = tokio::spawn({
+        let app = app.clone();
+        async move {
+            shutdown.cancelled().await;
+            app.health.is_stopping();
+        }
+    });
+    tracing::info!(%address, "serving");
+    let tasks = vec![served, upkeep, compaction, watch_stop];
+    Ok(Running { address, serving_certificate: serving.cert_pem, app, tasks })
+}
+
+fn read_file(path: &Path) -> Result<String, Error> {
+    std::fs::read_to_string(path).map_err(|source| Error::File { path: path.into(), source })
+}
+
+async fn open_store(flags: &Flags) -> Result<Arc<dyn Backend>, Error> {
+    if flags.etcd_servers.is_empty() {
+        let dir = flags.data_dir.clone();
+        let open = move || storage::embedded::Store::open(&dir, storage::embedded::Options::default());
+        let store = tokio::task::spawn_blocking(open).await.map_err(|e| Error::Task(e.to_string()))??;
+        return Ok(store);
+    }
+    let why = "etcd is not supported yet".to_owned();
+    Err(Error::Flag { flag: "etcd-servers", why })
+}
+
+async fn open_registry(flags: &Flags, backend: &Arc<dyn Backend>) -> Result<Registry, Error> {
+    let event_ttl = u32::try_from(flags.event_ttl.0.as_secs()).unwrap_or(u32::MAX);
+    let stores: Vec<Arc<ResourceStore>> = api::registry()
+        .into_iter()
+        .map(|resource| {
+            let info = resource.info();
+            let ttl = if info.ttl_seconds > 0 { event_ttl } else { 0 };
+            Arc::new(ResourceStore::start(backend.clone(), &flags.etcd_prefix, resource.clone(), ttl))
+        })
+        .collect();
+    for store in &stores {
+        store.cache.ready().await?;
+    }
+    Ok(Registry::new(stores))
+}
+
+fn build(
+    flags: Flags,
+    backend: Arc<dyn Backend>,
+    registry: Arc<Registry>,
+    client_ca: Option<String>,
+    services: ServiceAllocators,
+    external: SocketAddr,
+) -> Result<App, Error> {
+    let lookup: Arc<dyn Lookup> = registry.clone();
+    let modes = auth::authorizer::from_modes(&flags.authorization_mode, lookup.clone())?;
+    let accounts = service_accounts(&flags, &lookup, external)?;
+    let authenticator = auth::authenticator::Union::new(auth::authenticator::Config {
+        anonymous: flags.anonymous_auth,
+        client_certificates: client_ca.is_some(),
+        static_tokens: flags.token_auth_file.as_deref().map(auth::static_token::Tokens::load).transpose()?,
+        bootstrap_tokens: flags
+            .enable_bootstrap_token_auth
+            .then(|| auth::bootstrap_token::Tokens::new(lookup.clone())),
+        service_accounts: accounts.verifier,
+        api_audiences: accounts.audiences,
+    });
+    let admission = admission::Chain::standard(admission::Config {
+        lookup,
+        authorizer: modes.authorizer.clone(),
+        quota: Arc::new(Quotas(registry.clone())),
+        enable: flags.enable_admission_plugins.clone(),
+        disable: flags.disable_admission_plugins.clone(),
+    })?;
+    let resources: Vec<_> = registry.stores().iter().map(|s| s.resource.clone()).collect();
+    Ok(App {
+        discovery: ArcSwap::from_pointee(Discovery::new(&resources)),
+        openapi: OpenApi::default(),
+        authenticator: Arc::new(authenticator),
+        authorizer: modes.authorizer,
+        rbac: modes.rbac,
+        rbac_enabled: modes.rbac_enabled,
+        issuer: accounts.issuer,
+        keys: accounts.documents,
+        admission,
+        limiter: Limiter::new(flags.max_requests_inflight, flags.max_mutating_requests_inflight),
+        metrics: Metrics::default(),
+        health: Health::default(),
+        services,
+        kubelets: KubeletTransport::new(&flags)?,
+        client_ca,
+        backend,
+        registry,
+        flags,
+    })
+}
+
+struct ServiceAccounts {
+    issuer: Option<Issuer>,
+    verifier: Option<Verifier>,
+    documents: Option<IssuerDocuments>,
+    audiences: Vec<String>,
+}
+
+/// Issuer, verifier and published keys of service account tokens, as far as flags name them.
+fn service_accounts(flags: &Flags, lookup: &Arc<dyn Lookup>, external: SocketAddr) -> Result<ServiceAccounts, Error> {
+    let issuers = match flags.service_account_issuer.as_slice() {
+        [] => vec!["https://kubernetes.default.svc.cluster.local".to_owned()],
+        given => given.to_vec(),
+    };
+    let audiences = if flags.api_audiences.is_empty() {
+        issuers.first().cloned().into_iter().collect()
+    } else {
+        flags.api_audiences.clone()
+    };
+    let signing = flags.service_account_signing_key_file.as_deref().map(read_file).transpose()?;
+    let mut keys = flags.service_account_key_file.iter().map(|p| read_file(p)).collect::<Result<Vec<_>, _>>()?;
+    if keys.is_empty() {
+        keys.extend(signing.clone());
+    }
+    let issuer = match &signing {
+        Some(key) => Some(Issuer::new(
+            key,
+            IssuerConfig {
+                issuer: issuers.first().cloned().unwrap_or_default(),
+                api_audiences: audiences.clone(),
+                max_expiration_seconds: i64::try_from(flags.service_account_max_token_expiration.0.as_secs())
+                    .unwrap_or(i64::MAX),
+                extend_expiration: true,
+            },
+        )?),
+        None => None,
+    };
+    if keys.is_empty() {
+        return Ok(ServiceAccounts { issuer, verifier: None, documents: None, audiences });
+    }
+    let verifier = Verifier::new(&keys, issuers, audiences.clone(), lookup.clone())?;
+    let jwks_uri = if flags.service_account_jwks_uri.is_empty() {
+        format!("https://{external}/openid/v1/jwks")
+    } else {
+        flags.service_account_jwks_uri.clone()
+    };
+    let documents = IssuerDocuments {
+        jwks: verifier.jwks().into(),
+        configuration: verifier.openid_configuration(&jwks_uri).into(),
+    };
+    Ok(ServiceAccounts { issuer, verifier: Some(verifier), documents: Some(documents), audiences })
+}
+
+fn service_ranges(text: &str) -> Result<Vec<AddressRange>, Error> {
+    let bad = |why| Error::Flag { flag: "service-cluster-ip-range", why };
+    let ranges = text.split(',').map(AddressRange::parse).collect::<Result<Vec<_>, _>>().map_err(bad)?;
+    match ranges.as_slice() {
+        [_] => Ok(ranges),
+        [a, b] if a.is_v6() != b.is_v6() => Ok(ranges),
+        [_, _] => Err(bad("two ranges must be of different IP families".into())),
+        _ => Err(bad("must hold one range, or two of different IP families".into())),
+    }
+}
+
+/// The address other machines reach this server at.
+fn advertise_address(flags: &Flags) -> Result<IpAddr, Error> {
+    if let Some(address) = flags.advertise_address {
+        if address.is_unspecified() {
+            let why = format!("{address} is not an address others can reach");
+            return Err(Error::Flag { flag: "advertise-address", why });
+        }
+        return Ok(address);
+    }
+    if !flags.bind_address.is_unspecified() && !flags.bind_address.is_loopback() {
+        return Ok(flags.bind_address);
+    }
+    // Which of our addresses the default route uses; no packet is sent.
+    let routed = UdpSocket::bind("0.0.0.0:0").and_then(|socket| {
+        socket.connect("192.0.2.1:9")?;
+        socket.local_addr()
+    });
+    match routed {
+        Ok(address) if !address.ip().is_unspecified() => Ok(address.ip()),
+        _ => Ok(IpAddr::from([127, 0, 0, 1])),
+    }
+}
+
+/// History older than one interval is dropped, as upstream's compactor does.
+async fn compact(app: Arc<App>, shutdown: CancellationToken) {
+    let interval = app.flags.etcd_compaction_interval.0;
+    if interval < Duration::from_secs(1) {
+        return;
+    }
+    let mut previous = 0;
+    loop {
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            () = tokio::time::sleep(interval) => {}
+        }
+        if previous > 0
+            && let Err(error) = app.backend.compact(previous).await
+        {
+            tracing::warn!(%error, "compaction");
+        }
+        previous = match app.backend.revision().await {
+            Ok(revision) => revision,
+            Err(_) => 0,
+        };
+    }
+}

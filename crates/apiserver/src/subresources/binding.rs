@@ -1,0 +1,108 @@
+//! `pods/binding`: the scheduler gives a pod its node.
+//!
+//! Source: `pkg/registry/core/pod/storage/storage.go` (`assignPod`), behaviour.
+use crate::{
+    body::{self, Body, RequestBody},
+    chain::Ctx,
+    codec,
+    handlers::{
+        create::whole_second,
+        update::{self, Plan},
+    },
+    limits,
+    options::WriteOptions,
+    registry::Endpoint,
+    render,
+    store::on,
+};
+use api::Target;
+use apimachinery::ApiError;
+use http::{Response, StatusCode};
+use k8s_openapi::{
+    api::core::v1::{Binding, Pod, PodCondition},
+    apimachinery::pkg::apis::meta::v1::Time,
+};
+
+/// # Errors
+/// 409 when the pod has a node already or is going away.
+pub async fn bind(ctx: &mut Ctx<'_>, endpoint: &Endpoint, body: RequestBody) -> Result<Response<Body>, ApiError> {
+    let options = WriteOptions::parse(ctx.query, "CreateOptions")?;
+    let json = codec::body_json(&ctx.parts.headers, body::read(body).await?)?;
+    let binding: Binding = serde_json::from_slice(&json).map_err(|e| ApiError::bad_request(e.to_string()))?;
+    let name = ctx.info.name;
+    if binding.metadata.name.as_deref().is_some_and(|n| !n.is_empty() && n != name) {
+        return Err(ApiError::bad_request("name in URL does not match name in Binding object"));
+    }
+    let node = binding.target.name.clone().unwrap_or_default();
+    let kind = binding.target.kind.as_deref().unwrap_or_default();
+    if node.is_empty() || !matches!(kind, "" | "Node") {
+        return Err(invalid(name, kind, &node));
+    }
+    let plan = Plan {
+        target: Target::Other("binding"),
+        subresource: "binding",
+        options,
+        attempts: limits::UPDATE_ATTEMPTS,
+        checked: false,
+    };
+    update::apply(ctx, endpoint, plan, |current| {
+        let mut new = current.object.clone_box();
+        let pod = new.as_any_mut().downcast_mut::<Pod>().ok_or_else(|| ApiError::internal("not a pod"))?;
+        assign(pod, &binding, &node, name)?;
+        Ok(new)
+    })
+    .await?;
+    Ok(render::encoded(ctx.accept, StatusCode::CREATED, render::success_status("", "", "", "")))
+}
+
+fn invalid(name: &str, kind: &str, node: &str) -> ApiError {
+    use apimachinery::field::{Error, Path};
+    let target = Path::new("target");
+    let error = if node.is_empty() {
+        Error::required(&target.child("name"), "")
+    } else {
+        Error::not_supported(&target.child("kind"), kind, &["Node", "<empty>"])
+    };
+    ApiError::invalid(on("", "Binding"), name, &[error].into_iter().collect())
+}
+
+fn assign(pod: &mut Pod, binding: &Binding, node: &str, name: &str) -> Result<(), ApiError> {
+    let conflict = |why: &str| Err(ApiError::conflict(on("", "pods/binding"), name, why));
+    if let (Some(wanted), Some(uid)) = (&binding.metadata.uid, &pod.metadata.uid)
+        && wanted != uid
+        && !wanted.is_empty()
+    {
+        return conflict(&format!("Precondition failed: UID in precondition: {wanted}, UID in object meta: {uid}"));
+    }
+    if pod.metadata.deletion_timestamp.is_some() {
+        return conflict(&format!("pod {name} is being deleted, cannot be assigned to a host"));
+    }
+    let spec = pod.spec.get_or_insert_default();
+    if let Some(assigned) = spec.node_name.as_deref().filter(|n| !n.is_empty()) {
+        return conflict(&format!("pod {name} is already assigned to node {assigned:?}"));
+    }
+    if spec.scheduling_gates.as_ref().is_some_and(|gates| !gates.is_empty()) {
+        return conflict(&format!("pod {name} has non-empty .spec.schedulingGates"));
+    }
+    spec.node_name = Some(node.to_owned());
+    if let Some(annotations) = &binding.metadata.annotations {
+        pod.metadata.annotations.get_or_insert_default().extend(annotations.clone());
+    }
+    if let Some(labels) = &binding.metadata.labels {
+        pod.metadata.labels.get_or_insert_default().extend(labels.clone());
+    }
+    let conditions = pod.status.get_or_insert_default().conditions.get_or_insert_default();
+    let generation = pod.metadata.generation;
+    let scheduled = PodCondition {
+        type_: "PodScheduled".into(),
+        status: "True".into(),
+        last_transition_time: Some(Time(whole_second())),
+        observed_generation: generation,
+        ..PodCondition::default()
+    };
+    match conditions.iter_mut().find(|c| c.type_ == "PodScheduled") {
+        Some(condition) => *condition = scheduled,
+        None => conditions.push(scheduled),
+    }
+    Ok(())
+}
