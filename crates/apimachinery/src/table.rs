@@ -21,6 +21,7 @@ pub struct Column {
 pub enum Cell {
     Text(String),
     Integer(i64),
+    Bool(bool),
     Null,
 }
 
@@ -42,5 +43,11 @@ impl From<String> for Cell {
 impl From<i64> for Cell {
     fn from(n: i64) -> Self {
         Cell::Integer(n)
+    }
+}
+
+impl From<bool> for Cell {
+    fn from(b: bool) -> Self {
+        Cell::Bool(b)
     }
 }

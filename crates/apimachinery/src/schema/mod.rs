@@ -12,9 +12,11 @@
 //! `+` required, `lt=` list type, `mk=` list map keys, `mt=` map type, `pk=` patch merge key, `ps=` patch strategy,
 //! `d=` default as JSON.
 mod check;
+mod descriptions;
 mod table;
 
 pub use check::{Checked, check_fields};
+pub use descriptions::Descriptions;
 
 use std::fmt::{self, Debug};
 use table::{DefinitionFacts, FieldFacts, Table};
@@ -45,7 +47,7 @@ pub fn all() -> impl Iterator<Item = Schema> {
 }
 
 /// All descriptions in the table's order (each definition, then its fields), each ended by `\x1e`; deflate.
-pub fn compressed_descriptions() -> &'static [u8] {
+fn compressed_descriptions() -> &'static [u8] {
     include_bytes!("v1_36.descriptions")
 }
 

@@ -163,6 +163,12 @@ impl Table {
         self.definitions.get(at)
     }
 
+    /// Where the definition's description is: before it are those of all earlier definitions and fields.
+    pub fn description_index(&'static self, definition: &DefinitionFacts) -> Option<usize> {
+        let at = self.definitions.binary_search_by(|d| d.name.cmp(definition.name)).ok()?;
+        Some(at + definition.fields.0 as usize)
+    }
+
     pub fn fields_of(&'static self, definition: &DefinitionFacts) -> &'static [FieldFacts] {
         let (start, end) = definition.fields;
         self.fields.get(start as usize..end as usize).unwrap_or_default()

@@ -1,0 +1,236 @@
+//! OpenAPI: `/openapi/v2`, and `/openapi/v3` with one document for each group and version.
+//!
+//! Documents are made from the schema table when first asked for, and kept compressed. [`Documents`] is made anew
+//! when the set of served resources changes. Good for what official clients do with them: `kubectl explain`,
+//! validation, and the patch rules of client-side apply.
+mod paths;
+mod schemas;
+
+use crate::{Info, Scope, Str};
+use apimachinery::schema::Descriptions;
+use bytes::Bytes;
+use flate2::{Compression, read::GzDecoder, write::GzEncoder};
+use serde_json::{Map, Value, json};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    hash::BuildHasher,
+    io::{self, Read, Write},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+/// One resource in one version, as the documents describe it.
+#[derive(Clone, Debug)]
+pub struct ServedResource {
+    pub group: Str,
+    pub version: Str,
+    /// Plural.
+    pub resource: Str,
+    pub kind: Str,
+    pub namespaced: bool,
+    pub verbs: Vec<Str>,
+    pub subresources: Vec<ServedSubresource>,
+}
+
+#[derive(Clone, Debug)]
+pub struct ServedSubresource {
+    pub name: Str,
+    pub group: Str,
+    pub version: Str,
+    pub kind: Str,
+    pub verbs: Vec<Str>,
+}
+
+/// The schema of a custom resource.
+#[derive(Clone, Debug)]
+pub struct CustomSchema {
+    pub group: String,
+    pub version: String,
+    pub kind: String,
+    pub list_kind: String,
+    /// `openAPIV3Schema` as the definition has it.
+    pub schema: Arc<Value>,
+}
+
+/// A resource in all the versions it is served in.
+pub fn served(info: &Info) -> Vec<ServedResource> {
+    let verbs = |verbs: &[&'static str]| verbs.iter().map(|v| Str::Borrowed(*v)).collect::<Vec<Str>>();
+    let subresources: Vec<ServedSubresource> = info
+        .subresources
+        .iter()
+        .map(|s| ServedSubresource {
+            name: s.name.clone(),
+            group: s.group.clone(),
+            version: s.version.clone(),
+            kind: s.kind.clone(),
+            verbs: verbs(s.verbs),
+        })
+        .collect();
+    info.served
+        .iter()
+        .map(|served| ServedResource {
+            group: served.group.clone(),
+            version: served.version.clone(),
+            resource: info.plural.clone(),
+            kind: served.kind.clone(),
+            namespaced: info.scope == Scope::Namespaced,
+            verbs: verbs(info.verbs),
+            subresources: subresources.clone(),
+        })
+        .collect()
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Dialect {
+    V2,
+    V3,
+}
+
+/// One document, compressed.
+#[derive(Clone, Debug)]
+pub struct Document {
+    /// The JSON, gzip-compressed: the body for clients that accept `gzip`.
+    pub gzip: Bytes,
+    /// Changes whenever the content does; the `ETag` and the `hash` of the document's URL.
+    pub hash: String,
+}
+
+impl Document {
+    /// The JSON.
+    ///
+    /// # Errors
+    /// Never in practice: the content was compressed by us.
+    pub fn json(&self) -> io::Result<Vec<u8>> {
+        let mut out = Vec::new();
+        GzDecoder::new(self.gzip.as_ref()).read_to_end(&mut out)?;
+        Ok(out)
+    }
+}
+
+/// All documents of one set of served resources.
+#[derive(Debug)]
+pub struct Documents {
+    resources: Vec<ServedResource>,
+    custom: Vec<CustomSchema>,
+    git_version: String,
+    /// By path (`apis/apps/v1`), the v2 document under the empty path; at most one for each group and version.
+    made: Mutex<BTreeMap<String, Arc<Document>>>,
+}
+
+fn path_of(group: &str, version: &str) -> String {
+    if group.is_empty() { format!("api/{version}") } else { format!("apis/{group}/{version}") }
+}
+
+impl Documents {
+    /// `git_version` stands in the documents as the API's version.
+    pub fn new(resources: Vec<ServedResource>, custom: Vec<CustomSchema>, git_version: &str) -> Self {
+        Documents { resources, custom, git_version: git_version.to_owned(), made: Mutex::default() }
+    }
+
+    fn group_versions(&self) -> BTreeSet<(&str, &str)> {
+        self.resources.iter().map(|r| (r.group.as_ref(), r.version.as_ref())).collect()
+    }
+
+    /// The body of `/openapi/v3`: where each group and version's document is.
+    pub fn index(&self) -> Vec<u8> {
+        let mut paths = Map::new();
+        for (group, version) in self.group_versions() {
+            let path = path_of(group, version);
+            let url = format!("/openapi/v3/{path}?hash={}", self.hash(Some((group, version))));
+            paths.insert(path, json!({ "serverRelativeURL": url }));
+        }
+        json!({ "paths": paths }).to_string().into_bytes()
+    }
+
+    /// The document under `/openapi/v3/`: `path` is `api/v1`, `apis/apps/v1`, …; `None` when nothing is served there.
+    ///
+    /// # Errors
+    /// When compression fails; not in practice.
+    pub fn v3(&self, path: &str) -> io::Result<Option<Arc<Document>>> {
+        let known = self.group_versions().into_iter().find(|(group, version)| path_of(group, version) == path);
+        known.map(|group_version| self.cached(path, Some(group_version))).transpose()
+    }
+
+    /// The document at `/openapi/v2`.
+    ///
+    /// # Errors
+    /// As [`Documents::v3`].
+    pub fn v2(&self) -> io::Result<Arc<Document>> {
+        self.cached("", None)
+    }
+
+    fn cached(&self, path: &str, only: Option<(&str, &str)>) -> io::Result<Arc<Document>> {
+        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(document) = made.get(path) {
+            return Ok(document.clone());
+        }
+        let mut gzip = GzEncoder::new(Vec::new(), Compression::default());
+        self.write(only, &mut gzip)?;
+        let document = Arc::new(Document { gzip: Bytes::from(gzip.finish()?), hash: self.hash(only) });
+        made.insert(path.to_owned(), document.clone());
+        Ok(document)
+    }
+
+    /// Hashes what a document is made from, which is much less than the document.
+    fn hash(&self, only: Option<(&str, &str)>) -> String {
+        let chosen = |group: &str, version: &str| only.is_none_or(|only| only == (group, version));
+        let resources: Vec<&ServedResource> = self.resources.iter().filter(|r| chosen(&r.group, &r.version)).collect();
+        let custom: Vec<&CustomSchema> = self.custom.iter().filter(|c| chosen(&c.group, &c.version)).collect();
+        let source = format!("{} {resources:?} {custom:?}", self.git_version);
+        let half = |seed| foldhash::quality::FixedState::with_seed(seed).hash_one(&source);
+        format!("{:016X}{:016X}", half(1), half(2))
+    }
+
+    /// Streams a document member by member: never all of it is in memory.
+    fn write(&self, only: Option<(&str, &str)>, out: &mut impl Write) -> io::Result<()> {
+        let descriptions = Descriptions::unpack()?;
+        let dialect = if only.is_some() { Dialect::V3 } else { Dialect::V2 };
+        let chosen: Vec<&ServedResource> = self
+            .resources
+            .iter()
+            .filter(|r| only.is_none_or(|only| only == (r.group.as_ref(), r.version.as_ref())))
+            .collect();
+        let info = json!({ "title": "Kubernetes", "version": self.git_version });
+        match dialect {
+            Dialect::V2 => write!(out, "{{\"swagger\":\"2.0\",\"info\":{info},\"paths\":")?,
+            Dialect::V3 => write!(out, "{{\"openapi\":\"3.0.0\",\"info\":{info},\"paths\":")?,
+        }
+        let names = schemas::Names::new(&self.custom);
+        write_members(out, chosen.iter().flat_map(|r| paths::of(r, dialect, &names)))?;
+        out.write_all(match dialect {
+            Dialect::V2 => b",\"definitions\":",
+            Dialect::V3 => b",\"components\":{\"schemas\":",
+        })?;
+        let wanted = match only {
+            None => schemas::all(&self.custom),
+            Some(_) => schemas::reachable(&chosen, &self.custom),
+        };
+        write_members(out, wanted.into_iter().map(|s| (s.name(), s.document(dialect, &descriptions))))?;
+        let security = json!({
+            "BearerToken": {
+                "description": "Bearer Token authentication", "in": "header", "name": "authorization", "type": "apiKey"
+            }
+        });
+        match dialect {
+            Dialect::V2 => {
+                write!(out, ",\"securityDefinitions\":{security},\"security\":[{{\"BearerToken\":[]}}]}}")
+            }
+            Dialect::V3 => write!(out, ",\"securitySchemes\":{security}}}}}"),
+        }
+    }
+}
+
+fn write_members(out: &mut impl Write, members: impl Iterator<Item = (String, Value)>) -> io::Result<()> {
+    out.write_all(b"{")?;
+    for (i, (name, value)) in members.enumerate() {
+        if i > 0 {
+            out.write_all(b",")?;
+        }
+        serde_json::to_writer(&mut *out, &name)?;
+        out.write_all(b":")?;
+        serde_json::to_writer(&mut *out, &value)?;
+    }
+    out.write_all(b"}")
+}
+
+#[cfg(test)]
+mod tests;
