@@ -126,6 +126,14 @@ pub trait Resource: Send + Sync {
     /// `BadRequest` naming the field, in upstream's wording.
     fn decode(&self, json: &[u8]) -> Result<Decoded<Box<dyn Object>>, ApiError>;
 
+    /// As [`Resource::decode`], for what was stored: nobody asks about its unknown fields.
+    ///
+    /// # Errors
+    /// As [`Resource::decode`].
+    fn decode_stored(&self, json: &[u8]) -> Result<Box<dyn Object>, ApiError> {
+        Ok(self.decode(json)?.object)
+    }
+
     fn default(&self, object: &mut dyn Object);
 
     /// Drop what clients may not set on creation (status), set what the server owns.
