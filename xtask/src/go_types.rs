@@ -128,14 +128,14 @@ impl<'a> Image<'a> {
     }
 
     /// Where a type or name with this offset from the start of all types is.
-    fn from_types(&self, offset: i32) -> u64 {
+    fn type_address(&self, offset: i32) -> u64 {
         self.types.wrapping_add_signed(i64::from(offset))
     }
 
     fn type_links(&self) -> anyhow::Result<Vec<u64>> {
         let section = self.sections.get(".typelink").context("no .typelink: not a Go executable")?;
         let bytes = self.bytes.get(section.offset..section.offset + section.size).context("bad .typelink")?;
-        bytes.chunks_exact(4).map(|c| Ok(self.from_types(i32::from_le_bytes(c.try_into()?)))).collect()
+        bytes.chunks_exact(4).map(|c| Ok(self.type_address(i32::from_le_bytes(c.try_into()?)))).collect()
     }
 
     fn length(&self, mut at: usize) -> anyhow::Result<(usize, usize)> {
@@ -158,7 +158,7 @@ impl<'a> Image<'a> {
     }
 
     fn type_name(&self, type_at: u64) -> anyhow::Result<String> {
-        let (text, _) = self.text(self.offset(self.from_types(self.i32(type_at + 40)?))? + 1)?;
+        let (text, _) = self.text(self.offset(self.type_address(self.i32(type_at + 40)?))? + 1)?;
         let star = self.u8(type_at + 20)? & FLAG_EXTRA_STAR != 0;
         Ok(if star { text.trim_start_matches('*').to_owned() } else { text })
     }
@@ -172,7 +172,7 @@ impl<'a> Image<'a> {
         if package_offset == 0 {
             return Ok(None);
         }
-        let (package, _) = self.text(self.offset(self.from_types(package_offset))? + 1)?;
+        let (package, _) = self.text(self.offset(self.type_address(package_offset))? + 1)?;
         let Some(path) = package.strip_prefix("k8s.io/") else { return Ok(None) };
         let name = self.type_name(type_at)?;
         Ok(name.split_once('.').map(|(_, type_)| format!("{}.{type_}", path.replace('/', "."))))

@@ -88,8 +88,7 @@ pub fn parse(text: &str) -> Result<Duration, ParseError> {
             "" => return Err(ParseError::MissingUnit(text.to_owned())),
             other => return Err(ParseError::UnknownUnit(text.to_owned(), other.to_owned())),
         };
-        let whole: u128 =
-            if whole.is_empty() { 0 } else { u64::from_str_radix(whole, 10).map_err(|_| invalid())?.into() };
+        let whole: u128 = if whole.is_empty() { 0 } else { whole.parse::<u64>().map_err(|_| invalid())?.into() };
         total += whole * scale;
         let mut place = scale;
         for digit in fraction.bytes().take(18) {

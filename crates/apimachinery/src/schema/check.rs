@@ -31,6 +31,14 @@ pub fn check_fields(schema: Schema, json: &[u8]) -> Checked {
     checker.found
 }
 
+/// Members of objects that stand there twice, where no schema is known.
+pub fn check_duplicates(json: &[u8]) -> Vec<String> {
+    let mut checker = Checker { json, at: 0, path: Vec::with_capacity(16), found: Checked::default() };
+    // The error only ends the walk.
+    let _ = checker.anything();
+    checker.found.duplicate
+}
+
 enum Step<'a> {
     Key(Cow<'a, str>),
     Index(usize),
@@ -44,6 +52,30 @@ struct Checker<'a> {
 }
 
 struct Malformed;
+
+/// The keys of one object: few, as a rule, so that a list does; a set takes over when there are many.
+#[derive(Default)]
+struct Seen<'a> {
+    few: Vec<Cow<'a, str>>,
+    many: HashSet<Cow<'a, str>>,
+}
+
+impl<'a> Seen<'a> {
+    const FEW: usize = 16;
+
+    /// Whether `key` is new.
+    fn insert(&mut self, key: Cow<'a, str>) -> bool {
+        if self.few.contains(&key) || self.many.contains(&key) {
+            return false;
+        }
+        if self.few.len() < Self::FEW {
+            self.few.push(key);
+        } else {
+            self.many.insert(key);
+        }
+        true
+    }
+}
 
 impl<'a> Checker<'a> {
     fn peek(&mut self) -> Result<u8, Malformed> {
@@ -101,8 +133,17 @@ impl<'a> Checker<'a> {
             (b'{', Some(Type::Object(schema))) if !schema.is_any() && self.path.len() < DEPTH_MAX => {
                 self.object(schema)
             }
-            (b'{', Some(Type::Map(values))) if self.path.len() < DEPTH_MAX => self.map(values.get()),
-            (b'[', Some(Type::List(items))) if self.path.len() < DEPTH_MAX => self.list(items.get()),
+            (b'{', Some(Type::Map(values))) if self.path.len() < DEPTH_MAX => self.map(|c| c.value(Some(values.get()))),
+            (b'[', Some(Type::List(items))) if self.path.len() < DEPTH_MAX => self.list(|c| c.value(Some(items.get()))),
+            _ => self.skip(),
+        }
+    }
+
+    /// A value whose members may have any name.
+    fn anything(&mut self) -> Result<(), Malformed> {
+        match self.peek()? {
+            b'{' if self.path.len() < DEPTH_MAX => self.map(Self::anything),
+            b'[' if self.path.len() < DEPTH_MAX => self.list(Self::anything),
             _ => self.skip(),
         }
     }
@@ -158,8 +199,8 @@ impl<'a> Checker<'a> {
         Ok(())
     }
 
-    fn map(&mut self, values: Type) -> Result<(), Malformed> {
-        let mut seen = HashSet::new();
+    fn map(&mut self, mut value: impl FnMut(&mut Self) -> Result<(), Malformed>) -> Result<(), Malformed> {
+        let mut seen = Seen::default();
         let mut more = self.open(b'}')?;
         while more {
             self.peek()?;
@@ -170,19 +211,19 @@ impl<'a> Checker<'a> {
                 report(&mut self.found.duplicate, path);
             }
             self.path.push(Step::Key(key));
-            self.value(Some(values))?;
+            value(self)?;
             self.path.pop();
             more = self.more(b'}')?;
         }
         Ok(())
     }
 
-    fn list(&mut self, items: Type) -> Result<(), Malformed> {
+    fn list(&mut self, mut item: impl FnMut(&mut Self) -> Result<(), Malformed>) -> Result<(), Malformed> {
         let mut more = self.open(b']')?;
         let mut index = 0;
         while more {
             self.path.push(Step::Index(index));
-            self.value(Some(items))?;
+            item(self)?;
             self.path.pop();
             index += 1;
             more = self.more(b']')?;
@@ -287,10 +328,19 @@ mod tests {
         }
     }
 
+    #[test]
+    fn duplicates_without_a_schema() {
+        let json = r#"{"spec":{"a":1,"b":[{"c":1,"c":2}],"a":2},"x":{"y":{}}}"#;
+        assert_eq!(check_duplicates(json.as_bytes()), ["spec.b[0].c", "spec.a"]);
+        let many: Vec<String> = (0..40).map(|i| format!("\"k{}\":0", i % 39)).collect();
+        assert_eq!(check_duplicates(format!("{{{}}}", many.join(",")).as_bytes()), ["k0"]);
+    }
+
     proptest! {
         #[test]
         fn any_bytes_are_survived(text in "[\\[\\]{}\",:a\\\\ 0-9]{0,60}") {
             check(&text);
+            check_duplicates(text.as_bytes());
         }
 
         #[test]

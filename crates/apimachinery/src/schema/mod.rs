@@ -15,7 +15,7 @@ mod check;
 mod descriptions;
 mod table;
 
-pub use check::{Checked, check_fields};
+pub use check::{Checked, check_duplicates, check_fields};
 pub use descriptions::Descriptions;
 
 use std::fmt::{self, Debug};
