@@ -1,5 +1,9 @@
 //! Tasks of maintainers: `cargo run -p xtask -- schema <definitions.json> <k8s-pb sources> <kubectl>` writes the
-//! schema table of built-in kinds from upstream's published facts. See `docs/schema-table.md`.
+//! schema table of built-in kinds from upstream's published facts.
+//!
+//! The inputs: `v1.36.*-local/_definitions.json` of the PyPI package `kubernetes-validate` (upstream's OpenAPI
+//! definitions), the `src` folder of the crate `k8s-pb`, and an official kubectl for linux/amd64 of the same or the
+//! next minor version. Which fields were left without a number is reported; alpha types may be.
 mod definitions;
 mod go_types;
 mod model;
