@@ -164,8 +164,8 @@ pub trait Backend: Send + Sync + 'static {
 
 /// Receives events as they happen, one call at a time. Calls must be quick and must not block.
 pub trait Sink: Send + Sync + 'static {
-    /// Events of whole revisions, ascending. May repeat revisions the sink already knows from its
-    /// own reads; the sink drops those.
+    /// Events of whole revisions, ascending, without [`Event::previous`]. May repeat revisions the
+    /// sink already knows from its own reads; the sink drops those.
     fn apply(&self, events: &[Event]);
     /// Events may be missing from here on; the sink has to read the state again.
     fn reset(&self);

@@ -294,8 +294,8 @@ impl Cache {
             changes.filter_map(|change| change.seen_by(&filter, &watch::Forms::default())).collect()
         };
         let place = feed.registry.place_of(&filter);
-        let queue =
-            Arc::new(watch::Queue::new(filter, self.options.watcher_events, self.options.watcher_bytes, replay));
+        let bounds = (self.options.watcher_events, self.options.watcher_bytes);
+        let queue = Arc::new(watch::Queue::new(filter, after, bounds, replay));
         let id = feed.registry.insert(place.clone(), queue.clone());
         drop(feed);
         let cache: Weak<Cache> = Arc::downgrade(self);

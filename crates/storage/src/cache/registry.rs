@@ -2,8 +2,7 @@
 //!
 //! A watcher of one key, or of one indexed field value, is asked only about events that can concern
 //! it; the rest are grouped by key prefix.
-use super::watch::End;
-use super::watch::{Change, Filter, Forms, Queue, Scope};
+use super::watch::{Change, End, Filter, Forms, Queue, Scope};
 use foldhash::fast::RandomState;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -79,7 +78,7 @@ impl Registry {
         for change in changes {
             let forms = Forms::default();
             let mut offer = |slots: Option<&Slots>| {
-                for (_, queue) in slots.into_iter().flatten() {
+                for (_, queue) in slots.into_iter().flatten().filter(|(_, queue)| queue.after < change.revision) {
                     if let Some(event) = change.seen_by(&queue.filter, &forms) {
                         wakers.extend(queue.push(event));
                     }

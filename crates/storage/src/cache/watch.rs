@@ -138,10 +138,10 @@ impl Change {
         self.current.as_ref().or(self.previous.as_ref()).map(|entry| &*entry.key).unwrap_or_default()
     }
 
-    /// Memory the change keeps alive, in bytes.
+    /// Memory the change keeps alive, in bytes: of the state it replaced. The one it made is alive
+    /// anyway, or counted by the change that replaced it.
     pub(super) fn size(&self) -> usize {
-        let of = |entry: &Option<Arc<Entry>>| entry.as_ref().map_or(0, |entry| entry.size());
-        of(&self.current) + of(&self.previous)
+        size_of::<Change>() + self.previous.as_ref().map_or(0, |entry| entry.size())
     }
 
     /// The change as this filter's watcher sees it.
@@ -188,16 +188,23 @@ struct Buffer {
 /// Between the cache and one watcher.
 pub(super) struct Queue {
     pub filter: Filter,
+    /// Only later changes concern the watcher.
+    pub after: Revision,
     max_events: usize,
     max_bytes: usize,
     buffer: Mutex<Buffer>,
 }
 
 impl Queue {
-    pub(super) fn new(filter: Filter, max_events: usize, max_bytes: usize, replay: Vec<Arc<WatchEvent>>) -> Queue {
+    pub(super) fn new(
+        filter: Filter,
+        after: Revision,
+        (max_events, max_bytes): (usize, usize),
+        replay: Vec<Arc<WatchEvent>>,
+    ) -> Queue {
         let bytes = replay.iter().map(|event| event.entry.json.len()).sum();
         let buffer = Buffer { events: replay.into(), bytes, ..Buffer::default() };
-        Queue { filter, max_events, max_bytes, buffer: Mutex::new(buffer) }
+        Queue { filter, after, max_events, max_bytes, buffer: Mutex::new(buffer) }
     }
 
     /// Returns the waker to wake once the batch is out. A full queue ends the watch.

@@ -25,7 +25,7 @@ pub(super) struct Directory {
 impl Directory {
     pub(super) fn open(path: &Path) -> Result<Directory, Error> {
         let failed = |what: &str, error: io::Error| describe(path, what, &error);
-        fs::create_dir_all(path).map_err(|error| failed("be created", error))?;
+        create_durably(path).map_err(|error| failed("be created", error))?;
         let mut lock = OpenOptions::new()
             .read(true)
             .write(true)
@@ -130,6 +130,20 @@ impl Directory {
         fs::remove_file(self.segment_path(number))?;
         self.sync()
     }
+}
+
+/// Create the directory and whatever is missing above it, so that a power loss cannot undo it.
+fn create_durably(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    create_durably(parent)?;
+    match fs::create_dir(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => {}
+        created => created?,
+    }
+    File::open(parent)?.sync_all()
 }
 
 fn describe(path: &Path, what: &str, error: &io::Error) -> Error {

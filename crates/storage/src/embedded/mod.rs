@@ -40,6 +40,9 @@ const PERMITS: usize = 8192;
 const PERMIT_BYTES: usize = 16 << 10;
 /// Values read without handing the work to a thread that may block.
 const INLINE_READS: usize = 64;
+/// Changes taken over from the log when the store opens; how old they are is not known, and they are
+/// kept for [`Options::history_age`] from then on.
+const RECOVERED_EVENTS: usize = 10_000;
 /// Events a watch yields at once.
 const WATCH_BATCH: usize = 256;
 
@@ -107,7 +110,7 @@ impl Store {
         let number = recovered.segments.keys().next_back().copied().unwrap_or(0);
         let newest_lease = recovered.index.leases.keys().max().copied().unwrap_or(0);
         let mut durable = Durable { index: recovered.index, segments: recovered.segments };
-        durable.index.trim(options.history_events, options.history_age, Instant::now());
+        durable.index.trim(options.history_events.min(RECOVERED_EVENTS), options.history_age, Instant::now());
         let shared = Arc::new(Shared {
             directory,
             options,

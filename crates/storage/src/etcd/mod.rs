@@ -3,6 +3,7 @@
 //! Keys are used as callers give them, in upstream's layout. What always holds: reads are
 //! linearizable, each commit is one transaction, a watch survives lost connections without losing
 //! or repeating an event, and one watch of everything under the root feeds all sinks.
+mod compactor;
 mod error;
 mod hub;
 mod watch;
@@ -24,6 +25,7 @@ use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
+use tokio_util::sync::DropGuard;
 
 /// For one call; upstream's client waits about as long.
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
@@ -46,11 +48,21 @@ pub struct Options {
     pub key: Option<PathBuf>,
     /// Every attached prefix lies under this one.
     pub root: String,
+    /// Revisions older than this are compacted away, as upstream's `--etcd-compaction-interval`; zero
+    /// leaves that to others.
+    pub compaction_interval: Duration,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Options { endpoints: Vec::new(), ca: None, cert: None, key: None, root: "/registry/".into() }
+        Options {
+            endpoints: Vec::new(),
+            ca: None,
+            cert: None,
+            key: None,
+            root: "/registry/".into(),
+            compaction_interval: Duration::from_secs(300),
+        }
     }
 }
 
@@ -61,6 +73,7 @@ pub struct Etcd {
     watch: WatchClient,
     hub: Hub,
     recent_leases: Mutex<HashMap<u32, (LeaseId, Instant)>>,
+    _compactor: Option<DropGuard>,
 }
 
 impl Etcd {
@@ -82,7 +95,9 @@ impl Etcd {
         let kv = client.kv_client().max_decoding_message_size(MESSAGE_LIMIT);
         let watch = client.watch_client().max_decoding_message_size(MESSAGE_LIMIT);
         let hub = Hub::new(watch.clone(), kv.clone(), options.root);
-        Ok(Arc::new(Etcd { client, kv, watch, hub, recent_leases: Mutex::default() }))
+        let compactor =
+            (!options.compaction_interval.is_zero()).then(|| compactor::start(kv.clone(), options.compaction_interval));
+        Ok(Arc::new(Etcd { client, kv, watch, hub, recent_leases: Mutex::default(), _compactor: compactor }))
     }
 }
 

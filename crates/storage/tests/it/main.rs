@@ -4,4 +4,6 @@ mod cache;
 mod contract;
 mod crash;
 mod damage;
+mod etcd;
 mod etcd_server;
+mod tcp_proxy;
