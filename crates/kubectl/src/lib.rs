@@ -1,1 +1,65 @@
-//! kubectl
+//! kubectl: the commands, flags and output of the official one.
+//!
+//! A command is one file in `commands/` and one line in its registry. Everything goes through raw API
+//! requests and discovery, so that it works with any API server and with kinds it has never heard of.
+pub mod commands;
+mod context;
+mod error;
+mod global;
+mod http;
+pub mod jsonpath;
+mod manifests;
+mod mapper;
+pub mod printers;
+mod select;
+
+pub use context::Context;
+pub use error::{Error, Result};
+
+use std::ffi::OsString;
+
+/// Run `kubectl <words>` on this process's standard streams; the exit code.
+pub async fn main(words: Vec<OsString>) -> i32 {
+    let matches = match commands::command().no_binary_name(true).try_get_matches_from(words) {
+        Ok(matches) => matches,
+        Err(error) => return usage(&error),
+    };
+    let context = Context::new(global::Global::from_matches(&matches));
+    match commands::dispatch(&context, &matches).await {
+        Ok(()) => 0,
+        Err(error) => error.report(),
+    }
+}
+
+/// Help goes to standard output with 0; a mistake is worded as the official one words it, with 1.
+fn usage(error: &clap::Error) -> i32 {
+    use clap::error::{ContextKind, ErrorKind};
+    let arg = || error.get(ContextKind::InvalidArg).map(ToString::to_string).unwrap_or_default();
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            // A closed pipe is not ours to report.
+            let _ = error.print();
+            return i32::from(error.use_stderr());
+        }
+        ErrorKind::UnknownArgument => {
+            let word = arg();
+            match word.strip_prefix("--") {
+                Some(_) => eprintln!("error: unknown flag: {}", word.split('=').next().unwrap_or(&word)),
+                None => {
+                    let letter = word.trim_start_matches('-').chars().next().unwrap_or('-');
+                    eprintln!("error: unknown shorthand flag: '{letter}' in {word}");
+                }
+            }
+        }
+        ErrorKind::InvalidSubcommand => {
+            let name = error.get(ContextKind::InvalidSubcommand).map(ToString::to_string).unwrap_or_default();
+            eprintln!("error: unknown command \"{name}\" for \"kubectl\"");
+        }
+        _ => {
+            let text = error.to_string();
+            let text = text.strip_prefix("error: ").unwrap_or(&text);
+            eprint!("error: {text}");
+        }
+    }
+    1
+}

@@ -1,0 +1,263 @@
+//! Raw requests: JSON in, JSON out, errors as the server words them.
+use crate::{Error, Result, context::refused, error::Status};
+use bytes::Bytes;
+use http::{Method, Request, Response, header};
+use http_body_util::BodyExt;
+use kube::client::Body;
+use serde_json::Value;
+
+pub const JSON: &str = "application/json";
+/// Server-side printing, and plain JSON from servers that cannot.
+pub const TABLE: &str = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json";
+/// Larger answers are refused: no list comes in pieces that large.
+const MAX_ANSWER_BYTES: usize = 1 << 30;
+
+/// Requests to one server.
+#[derive(Clone)]
+pub struct Api {
+    client: kube::Client,
+    server: String,
+}
+
+impl Api {
+    pub fn new(client: kube::Client, server: String) -> Self {
+        Api { client, server }
+    }
+
+    fn host(&self) -> &str {
+        self.server.split_once("://").map_or(self.server.as_str(), |(_, host)| host)
+    }
+
+    /// The answer, whatever its body is, once its status is a success; warnings go to standard error.
+    ///
+    /// # Errors
+    /// The server is not there, or answers with an error.
+    pub async fn send(&self, request: Request<Body>) -> Result<Response<Body>> {
+        let response = self.client.send(request).await.map_err(|error| self.unreachable(&error))?;
+        for warning in response.headers().get_all(header::WARNING) {
+            let text = warning.to_str().unwrap_or_default();
+            // 299 - "text"
+            eprintln!(
+                "Warning: {}",
+                text.splitn(3, ' ').nth(2).unwrap_or(text).trim_matches('"').replace("\\\"", "\"")
+            );
+        }
+        if response.status().is_success() || response.status() == http::StatusCode::SWITCHING_PROTOCOLS {
+            return Ok(response);
+        }
+        let code = response.status().as_u16();
+        let body = self.collect(response).await?;
+        Err(Error::Server(Box::new(status(code, &body))))
+    }
+
+    fn unreachable(&self, error: &kube::Error) -> Error {
+        let mut source: Option<&(dyn std::error::Error + 'static)> = Some(error);
+        let mut innermost = error.to_string();
+        while let Some(inner) = source {
+            if let Some(io) = inner.downcast_ref::<std::io::Error>()
+                && io.kind() == std::io::ErrorKind::ConnectionRefused
+            {
+                return Error::Connection(refused(self.host()));
+            }
+            innermost = inner.to_string();
+            source = inner.source();
+        }
+        Error::Connection(format!("Unable to connect to the server: {innermost}"))
+    }
+
+    async fn collect(&self, response: Response<Body>) -> Result<Bytes> {
+        let limited = http_body_util::Limited::new(response.into_body(), MAX_ANSWER_BYTES);
+        let body =
+            limited.collect().await.map_err(|e| Error::Connection(format!("Unable to connect to the server: {e}")))?;
+        Ok(body.to_bytes())
+    }
+
+    /// One request with an optional JSON body; the answer as JSON.
+    ///
+    /// # Errors
+    /// As [`Api::send`]; the answer is not JSON.
+    pub async fn json(
+        &self,
+        method: Method,
+        path: &str,
+        content_type: &str,
+        accept: &str,
+        body: Option<&Value>,
+    ) -> Result<Value> {
+        let body = match body {
+            Some(value) => Body::from(serde_json::to_vec(value)?),
+            None => Body::empty(),
+        };
+        let request = request(method, path, content_type, accept, body)?;
+        let bytes = self.collect(self.send(request).await?).await?;
+        Ok(serde_json::from_slice(&bytes)?)
+    }
+
+    /// # Errors
+    /// As [`Api::json`].
+    pub async fn get(&self, path: &str) -> Result<Value> {
+        self.json(Method::GET, path, JSON, JSON, None).await
+    }
+
+    /// The body as it comes.
+    ///
+    /// # Errors
+    /// As [`Api::send`].
+    pub async fn get_raw(&self, path: &str) -> Result<Bytes> {
+        let request = request(Method::GET, path, JSON, "application/json, */*", Body::empty())?;
+        self.collect(self.send(request).await?).await
+    }
+
+    /// # Errors
+    /// As [`Api::json`].
+    pub async fn post(&self, path: &str, body: &Value) -> Result<Value> {
+        self.json(Method::POST, path, JSON, JSON, Some(body)).await
+    }
+
+    /// # Errors
+    /// As [`Api::json`].
+    pub async fn put(&self, path: &str, body: &Value) -> Result<Value> {
+        self.json(Method::PUT, path, JSON, JSON, Some(body)).await
+    }
+
+    /// `kind`: a patch content type, such as `application/merge-patch+json`.
+    ///
+    /// # Errors
+    /// As [`Api::json`].
+    pub async fn patch(&self, path: &str, kind: &str, body: &Value) -> Result<Value> {
+        self.json(Method::PATCH, path, kind, JSON, Some(body)).await
+    }
+
+    /// `options`: a `DeleteOptions`.
+    ///
+    /// # Errors
+    /// As [`Api::json`].
+    pub async fn delete(&self, path: &str, options: &Value) -> Result<Value> {
+        self.json(Method::DELETE, path, JSON, JSON, Some(options)).await
+    }
+
+    /// The answer's lines as they come: a watch, or a log.
+    ///
+    /// # Errors
+    /// As [`Api::send`].
+    pub async fn stream(&self, path: &str, accept: &str) -> Result<Lines> {
+        let request = request(Method::GET, path, JSON, accept, Body::empty())?;
+        Ok(Lines { body: self.send(request).await?.into_body(), buffered: Vec::new() })
+    }
+}
+
+fn request(method: Method, path: &str, content_type: &str, accept: &str, body: Body) -> Result<Request<Body>> {
+    let builder = Request::builder().method(method).uri(path).header(header::ACCEPT, accept);
+    let builder = builder.header(header::CONTENT_TYPE, content_type);
+    builder.body(body).map_err(|e| Error::message(format!("{path}: {e}")))
+}
+
+/// What an error answer says; servers behind proxies do not always answer with a `Status`.
+fn status(code: u16, body: &[u8]) -> Status {
+    let value: Value = serde_json::from_slice(body).unwrap_or_default();
+    let text = |field: &str| value[field].as_str().unwrap_or_default().to_owned();
+    let message = match text("message") {
+        empty if empty.is_empty() => match String::from_utf8_lossy(body).trim() {
+            "" => format!("the server responded with the status code {code}"),
+            plain => plain.to_owned(),
+        },
+        message => message,
+    };
+    Status { code, reason: text("reason"), message, body: value }
+}
+
+/// The lines of an answer that goes on.
+pub struct Lines {
+    body: Body,
+    buffered: Vec<u8>,
+}
+
+impl Lines {
+    /// The next piece of the body, as it arrived.
+    ///
+    /// # Errors
+    /// The connection broke.
+    pub async fn chunk(&mut self) -> Result<Option<Bytes>> {
+        while let Some(frame) = self.body.frame().await {
+            let frame = frame.map_err(|e| Error::Connection(format!("Unable to connect to the server: {e}")))?;
+            if let Ok(data) = frame.into_data() {
+                return Ok(Some(data));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The next line, without its end.
+    ///
+    /// # Errors
+    /// The connection broke.
+    pub async fn line(&mut self) -> Result<Option<Vec<u8>>> {
+        let mut searched = 0;
+        loop {
+            if let Some(end) = self.buffered[searched..].iter().position(|&b| b == b'\n') {
+                let rest = self.buffered.split_off(searched + end + 1);
+                let mut line = std::mem::replace(&mut self.buffered, rest);
+                line.pop();
+                return Ok(Some(line));
+            }
+            searched = self.buffered.len();
+            match self.chunk().await? {
+                Some(data) => self.buffered.extend_from_slice(&data),
+                None if self.buffered.is_empty() => return Ok(None),
+                None => return Ok(Some(std::mem::take(&mut self.buffered))),
+            }
+        }
+    }
+
+    /// The next event of a watch.
+    ///
+    /// # Errors
+    /// The connection broke, or the line is not JSON.
+    pub async fn event(&mut self) -> Result<Option<Value>> {
+        match self.line().await? {
+            Some(line) => Ok(Some(serde_json::from_slice(&line)?)),
+            None => Ok(None),
+        }
+    }
+}
+
+/// `path?a=b&c=d` with values escaped; empty values are left out.
+pub fn with_query(path: &str, pairs: &[(&str, &str)]) -> String {
+    let mut out = path.to_owned();
+    let mut separator = if path.contains('?') { '&' } else { '?' };
+    for (name, value) in pairs.iter().filter(|(_, value)| !value.is_empty()) {
+        out.push(separator);
+        out.push_str(name);
+        out.push('=');
+        out.push_str(&escape(value));
+        separator = '&';
+    }
+    out
+}
+
+/// Percent-encoding of everything but unreserved characters.
+pub fn escape(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            out.push(byte as char);
+        } else {
+            out.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn queries_are_escaped() {
+        assert_eq!(
+            with_query("/a", &[("labelSelector", "a in (b,c)"), ("x", "")]),
+            "/a?labelSelector=a%20in%20%28b%2Cc%29"
+        );
+        assert_eq!(with_query("/a?b=c", &[("d", "e")]), "/a?b=c&d=e");
+    }
+}

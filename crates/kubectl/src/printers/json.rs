@@ -1,0 +1,43 @@
+//! JSON as Go prints it: four spaces, sorted keys, `<`, `>` and `&` escaped.
+use serde::Serialize;
+use serde_json::Value;
+
+/// The text, with a final newline.
+pub fn to_string(value: &Value) -> String {
+    let mut out = Vec::new();
+    let formatter = serde_json::ser::PrettyFormatter::with_indent(b"    ");
+    let mut serializer = serde_json::Serializer::with_formatter(&mut out, formatter);
+    // JSON values always serialise into memory; the keys of a `Map` are sorted.
+    if value.serialize(&mut serializer).is_err() {
+        return String::new();
+    }
+    let text = String::from_utf8(out).unwrap_or_default();
+    let mut escaped = String::with_capacity(text.len() + 1);
+    // These characters stand only inside strings.
+    for c in text.chars() {
+        match c {
+            '<' => escaped.push_str("\\u003c"),
+            '>' => escaped.push_str("\\u003e"),
+            '&' => escaped.push_str("\\u0026"),
+            '\u{2028}' => escaped.push_str("\\u2028"),
+            '\u{2029}' => escaped.push_str("\\u2029"),
+            c => escaped.push(c),
+        }
+    }
+    escaped.push('\n');
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn as_go_prints_it() {
+        let value = serde_json::json!({"b": "<&>", "a": [1, {}], "c": []});
+        assert_eq!(
+            to_string(&value),
+            "{\n    \"a\": [\n        1,\n        {}\n    ],\n    \"b\": \"\\u003c\\u0026\\u003e\",\n    \"c\": []\n}\n"
+        );
+    }
+}
