@@ -33,6 +33,7 @@ fn schema(definitions: &Path, k8s_pb: &Path, kubectl: &Path) -> anyhow::Result<(
     let from_prost = prost_source::read(k8s_pb)?;
     model.add_defaults(&from_prost);
     model.add_messages(from_go);
+    model.compare(&from_prost);
     model.add_messages(from_prost);
     write::table(&model, Path::new(OUT).join("v1_36.table").as_path())?;
     write::descriptions(&model, Path::new(OUT).join("v1_36.descriptions").as_path())?;

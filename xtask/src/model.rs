@@ -128,6 +128,21 @@ impl Model {
         }
     }
 
+    /// Prints where another source has other field numbers.
+    pub fn compare(&self, messages: &Messages) {
+        let by_folded: BTreeMap<String, &Message> = messages.iter().map(|(n, m)| (folded(n), m)).collect();
+        for (name, definition) in &self.definitions {
+            let Some(message) = by_folded.get(&folded(name)) else { continue };
+            for field in &message.fields {
+                let same = |(n, _): &(&String, &Field)| folded(n) == folded(&field.name);
+                let known = definition.fields.iter().find(same).and_then(|(_, f)| f.encoding);
+                if let Some(known) = known.filter(|known| known.number != field.encoding.number) {
+                    eprintln!("{name}.{}: {} or {}", field.name, known.number, field.encoding.number);
+                }
+            }
+        }
+    }
+
     pub fn report(&self) {
         for (name, definition) in &self.definitions {
             if !definition.has_encoding && !definition.any {

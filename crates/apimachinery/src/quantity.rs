@@ -16,8 +16,18 @@ const NANOS_PER_UNIT: i128 = 1_000_000_000;
 const NANOS_PER_MILLI: i128 = 1_000_000;
 /// The largest binary amount.
 const BINARY_CAP: i128 = i64::MAX as i128 * NANOS_PER_UNIT;
-/// 10^38 is the largest power of ten in 128 bits.
-const MAX_POWER_OF_TEN: i64 = 38;
+/// All powers of ten in 128 bits.
+const POWERS_OF_TEN: [i128; 39] = {
+    let mut powers = [1; 39];
+    let mut i = 1;
+    while i < powers.len() {
+        powers[i] = powers[i - 1] * 10;
+        i += 1;
+    }
+    powers
+};
+/// This many digits fit in 64 bits whatever they are.
+const FAST_DIGITS: usize = 18;
 /// Fraction digits are read while the mantissa is below this, so that `mantissa << 60` still fits.
 const BINARY_MANTISSA_LIMIT: i128 = 10_000_000_000_000_000_000;
 const DECIMAL_MANTISSA_LIMIT: i128 = i128::MAX / 100;
@@ -167,17 +177,14 @@ fn scale(mantissa: i128, power: i64, inexact: bool) -> Option<i128> {
     if mantissa == 0 {
         return Some(i128::from(inexact));
     }
-    if power >= 0 {
-        if power > MAX_POWER_OF_TEN {
-            return None;
-        }
-        return mantissa.checked_mul(10i128.pow(u32::try_from(power).ok()?));
+    let magnitude = usize::try_from(power.unsigned_abs()).ok().and_then(|power| POWERS_OF_TEN.get(power)).copied();
+    match (power >= 0, magnitude) {
+        (true, Some(factor)) => mantissa.checked_mul(factor),
+        (true, None) => None,
+        (false, Some(divisor)) => Some(mantissa / divisor + i128::from(inexact || mantissa % divisor != 0)),
+        // Below one nano unit: rounded up to it.
+        (false, None) => Some(1),
     }
-    if power < -MAX_POWER_OF_TEN {
-        return Some(1);
-    }
-    let divisor = 10i128.pow(u32::try_from(-power).ok()?);
-    Some(mantissa / divisor + i128::from(inexact || mantissa % divisor != 0))
 }
 
 /// The parts of a quantity's text.
@@ -215,6 +222,11 @@ impl<'a> Scanned<'a> {
     /// The digits as one number, how many of them are fraction, and whether some were left out.
     /// `None` when the whole part alone is too large.
     fn mantissa(&self, limit: i128) -> Option<(i128, i64, bool)> {
+        if self.whole.len() + self.fraction.len() <= FAST_DIGITS {
+            let digits = self.whole.bytes().chain(self.fraction.bytes());
+            let mantissa = digits.fold(0i64, |mantissa, digit| mantissa * 10 + i64::from(digit - b'0'));
+            return Some((i128::from(mantissa), self.fraction.len() as i64, false));
+        }
         let mut mantissa = 0i128;
         for digit in self.whole.bytes() {
             mantissa = mantissa.checked_mul(10)?.checked_add(i128::from(digit - b'0'))?;
