@@ -4,8 +4,11 @@
 //! out of JSON (`omitempty` zero values) is left out here too, pointers and required fields are kept, so that the
 //! JSON is what the same client would have sent as JSON. Nothing in a body can make decoding panic or recurse
 //! deeper than [`DEPTH_MAX`]. Source: `k8s.io/apimachinery/pkg/runtime/serializer/protobuf`.
+mod encode;
 mod special;
 mod wire;
+
+pub use encode::from_json;
 
 use crate::{
     duration, quantity,
@@ -152,14 +155,18 @@ fn member(field: Field, record: &Record<'_>, out: &mut Map<String, Value>, depth
                 message(schema, record.bytes(name)?, map, depth + 1)?;
             }
         }
-        type_ => match single(type_, record, name, depth)? {
-            Some(value) if field.is_pointer() || field.is_always_written() || !is_zero(&value) => {
-                out.insert(name.to_owned(), value);
+        type_ => {
+            // The `…OrBool` and `…OrArray` types are pointers wherever they stand.
+            let kept = field.is_pointer() || field.is_always_written() || matches!(type_, Type::Object(_));
+            match single(type_, record, name, depth)? {
+                Some(value) if kept || !is_zero(&value) => {
+                    out.insert(name.to_owned(), value);
+                }
+                _ => {
+                    out.remove(name);
+                }
             }
-            _ => {
-                out.remove(name);
-            }
-        },
+        }
     }
     Ok(())
 }

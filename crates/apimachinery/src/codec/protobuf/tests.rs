@@ -149,6 +149,64 @@ fn reviews_secrets_and_options() {
 }
 
 #[test]
+fn encoding_then_decoding_changes_nothing() {
+    let objects = [
+        json!({
+            "apiVersion": "v1", "kind": "Pod",
+            "metadata": {"name": "web", "labels": {"a": "b"}, "creationTimestamp": "2023-11-14T22:13:20Z",
+                         "managedFields": [{"manager": "m", "fieldsV1": {"f:spec": {}}}]},
+            "spec": {
+                "containers": [{
+                    "name": "c", "resources": {"limits": {"cpu": "100m"}}, "args": ["-v", ""],
+                    "livenessProbe": {"httpGet": {"port": "http"}, "initialDelaySeconds": 3},
+                    "readinessProbe": {"tcpSocket": {"port": 80}},
+                    "env": [{"name": "A", "valueFrom": {"configMapKeyRef": {"name": "m", "key": "k", "optional": false}}}]
+                }],
+                "volumes": [{"name": "v", "emptyDir": {"sizeLimit": "1Gi"}}, {"name": "w", "hostPath": {"path": "/"}}],
+                "terminationGracePeriodSeconds": 0, "priority": -5,
+                "securityContext": {"runAsUser": 0, "supplementalGroups": [1, 2]}
+            }
+        }),
+        json!({
+            "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "d"},
+            "spec": {"replicas": 0, "selector": {"matchLabels": {"a": "b"}},
+                     "strategy": {"rollingUpdate": {"maxSurge": "25%", "maxUnavailable": 0}},
+                     "template": {"metadata": {}, "spec": {"containers": []}}}
+        }),
+        json!({
+            "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": {"name": "x"},
+            "spec": {"group": "g", "names": {"plural": "p", "kind": "K"}, "scope": "Namespaced", "versions": [{
+                "name": "v1", "served": true, "storage": false,
+                "schema": {"openAPIV3Schema": {
+                    "type": "object", "x-kubernetes-preserve-unknown-fields": true,
+                    "properties": {"a": {"type": "array", "items": {"type": "string", "maxLength": 5, "default": "x"}},
+                                   "b": {"additionalProperties": false}, "c": {"additionalProperties": {"type": "integer"}}}
+                }}
+            }]}
+        }),
+        json!({
+            "apiVersion": "v1", "kind": "List", "metadata": {},
+            "items": [{"apiVersion": "v1", "kind": "ConfigMap", "data": {"a": "b"}}]
+        }),
+        json!({
+            "apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview", "metadata": {},
+            "spec": {"user": "u", "extra": {"a": ["b", "c"]}}, "status": {"allowed": false}
+        }),
+    ];
+    for object in objects {
+        let body = from_json(object.as_object().unwrap()).unwrap();
+        let mut want = object.clone();
+        // An empty list cannot be told from none.
+        if let Some(pod) = want.pointer_mut("/spec/template/spec").and_then(Value::as_object_mut) {
+            pod.remove("containers");
+        }
+        assert_eq!(to_json(&body).unwrap(), want);
+    }
+    let wrong = json!({"apiVersion": "v1", "kind": "Pod", "spec": {"priority": "high"}});
+    assert_eq!(from_json(wrong.as_object().unwrap()), Err(Error::Value("priority".into())));
+}
+
+#[test]
 fn malformed_bodies_are_refused() {
     let deep = (0..200).fold(Vec::new(), |inner, _| bytes(25, inner));
     let crd = bytes(2, bytes(7, bytes(4, bytes(1, deep))));
