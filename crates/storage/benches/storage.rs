@@ -29,11 +29,11 @@ fn put() -> Op {
     Op::Put { value: object(), lease: 0 }
 }
 
-fn store(runtime: &Runtime) -> (tempfile::TempDir, Arc<dyn Backend>) {
+fn store(runtime: &Runtime, objects: usize) -> (tempfile::TempDir, Arc<dyn Backend>) {
     let dir = tempfile::tempdir().unwrap();
     let store: Arc<dyn Backend> = Store::open(dir.path(), Default::default()).unwrap();
     runtime.block_on(async {
-        let filled = (0..10_000).map(|number| {
+        let filled = (0..objects).map(|number| {
             let store = store.clone();
             tokio::spawn(async move { store.commit(&format!("/r/{number:05}"), Expect::Any, put()).await.unwrap() })
         });
@@ -44,7 +44,7 @@ fn store(runtime: &Runtime) -> (tempfile::TempDir, Arc<dyn Backend>) {
 
 fn backend(criterion: &mut Criterion) {
     let runtime = Runtime::new().unwrap();
-    let (_dir, store) = store(&runtime);
+    let (_dir, store) = store(&runtime, 10_000);
     let mut group = criterion.benchmark_group("embedded");
     group.sample_size(10).measurement_time(Duration::from_secs(2)).warm_up_time(Duration::from_millis(300));
     group.bench_function("put, one at a time", |bencher| {
@@ -75,7 +75,7 @@ fn backend(criterion: &mut Criterion) {
 
 fn cache(criterion: &mut Criterion) {
     let runtime = Runtime::new().unwrap();
-    let (_dir, store) = store(&runtime);
+    let (_dir, store) = store(&runtime, 10_000);
     let cache = runtime.block_on(async {
         let cache = Cache::start(store.clone(), "/r/", Arc::new(NoFacts), Options::default());
         cache.ready().await.unwrap();
@@ -121,5 +121,33 @@ fn cache(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, backend, cache);
+fn start(criterion: &mut Criterion) {
+    const OBJECTS: usize = 100_000;
+    let runtime = Runtime::new().unwrap();
+    let (dir, store) = store(&runtime, OBJECTS);
+    drop(store);
+    let mut group = criterion.benchmark_group("start");
+    group.sample_size(10).measurement_time(Duration::from_secs(5)).warm_up_time(Duration::from_millis(300));
+    group.throughput(Throughput::Elements(OBJECTS as u64));
+    group.bench_function("open with 100,000 objects", |bencher| {
+        bencher.iter(|| Store::open(dir.path(), Default::default()).unwrap());
+    });
+    group.bench_function("open and load the cache", |bencher| {
+        bencher.to_async(&runtime).iter(|| async {
+            let store = loop {
+                // The one before may still be closing.
+                match Store::open(dir.path(), Default::default()) {
+                    Ok(store) => break store,
+                    Err(_) => tokio::task::yield_now().await,
+                }
+            };
+            let cache = Cache::start(store, "/r/", Arc::new(NoFacts), Options::default());
+            cache.ready().await.unwrap();
+            assert_eq!(cache.snapshot().len(), OBJECTS);
+        });
+    });
+    group.finish();
+}
+
+criterion_group!(benches, backend, cache, start);
 criterion_main!(benches);

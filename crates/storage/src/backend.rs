@@ -149,7 +149,7 @@ pub trait Backend: Send + Sync + 'static {
     /// A lease whose keys are deleted, with ordinary events, `ttl_seconds` from now.
     async fn grant_lease(&self, ttl_seconds: u32) -> Result<LeaseId, Error>;
 
-    /// Bytes on disk, for metrics and `/readyz`.
+    /// Bytes on disk, for metrics and `/readyz`; an error when the store cannot be written.
     async fn size_on_disk(&self) -> Result<u64, Error>;
 
     /// Call `sink` for every event under `prefix` after [`Attached::revision`], for as long as the

@@ -336,8 +336,11 @@ impl Cache {
         }
     }
 
+    /// What the clock vouches for: 0 while loading, when it runs ahead of the state.
     fn clock_now(&self) -> Revision {
-        self.clock.get().map_or(0, |clock| *clock.borrow())
+        // In this order: a reset is made known before the clock moves past what was missed.
+        let clock = self.clock.get().map_or(0, |clock| *clock.borrow());
+        if self.is_ready() { clock } else { 0 }
     }
 
     fn known_or_new(&self, kv: &KeyValue) -> Option<Arc<Entry>> {

@@ -264,6 +264,9 @@ impl Backend for Store {
     }
 
     async fn size_on_disk(&self) -> Result<u64, Error> {
+        if let Some(broken) = &self.shared.pending.lock().broken {
+            return Err(Error::Unavailable(broken.clone()));
+        }
         Ok(self.shared.size.load(Ordering::Relaxed))
     }
 

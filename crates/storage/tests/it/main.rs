@@ -6,4 +6,5 @@ mod crash;
 mod damage;
 mod etcd;
 mod etcd_server;
+mod model;
 mod tcp_proxy;
