@@ -1,0 +1,124 @@
+//! kube-scheduler's flags, with upstream's names and defaults.
+use apimachinery::duration;
+use std::{net::IpAddr, path::PathBuf, time::Duration};
+
+fn go_duration(text: &str) -> Result<Duration, String> {
+    duration::parse(text).map_err(|error| error.to_string())
+}
+
+#[derive(Clone, Debug, clap::Args)]
+pub struct Flags {
+    /// The path to the configuration file
+    #[arg(long, value_name = "FILE", help_heading = "Misc flags", default_value = "", hide_default_value = true)]
+    pub config: PathBuf,
+
+    /// Path to kubeconfig file with authorization and master location information
+    #[arg(long, value_name = "FILE", help_heading = "Deprecated flags", default_value = "", hide_default_value = true)]
+    pub kubeconfig: PathBuf,
+    /// QPS to use while talking with kubernetes apiserver; 0 or less: no limit
+    #[arg(long, help_heading = "Deprecated flags")]
+    pub kube_api_qps: Option<f32>,
+    /// Burst to use while talking with kubernetes apiserver
+    #[arg(long, help_heading = "Deprecated flags")]
+    pub kube_api_burst: Option<u32>,
+
+    /// The IP address on which to listen for the --secure-port port
+    #[arg(long, value_name = "IP", help_heading = "Secure serving flags", default_value = "0.0.0.0")]
+    pub bind_address: IpAddr,
+    /// The port on which to serve HTTPS with authentication and authorization; 0: do not serve
+    #[arg(long, help_heading = "Secure serving flags", default_value_t = 10259)]
+    pub secure_port: u16,
+    /// File containing the default x509 certificate for HTTPS; without it, a self-signed one is made
+    #[arg(long, value_name = "FILE", help_heading = "Secure serving flags", requires = "tls_private_key_file")]
+    pub tls_cert_file: Option<PathBuf>,
+    /// File containing the private key matching --tls-cert-file
+    #[arg(long, value_name = "FILE", help_heading = "Secure serving flags", requires = "tls_cert_file")]
+    pub tls_private_key_file: Option<PathBuf>,
+
+    /// kubeconfig file with enough rights to create tokenreviews.authentication.k8s.io
+    #[arg(long, value_name = "FILE", help_heading = "Authentication flags")]
+    pub authentication_kubeconfig: Option<PathBuf>,
+    /// Requests with a client certificate signed by one of these authorities are authenticated by its common name
+    #[arg(long, value_name = "FILE", help_heading = "Authentication flags")]
+    pub client_ca_file: Option<PathBuf>,
+    /// Accepted for compatibility; a failed lookup of the authentication configuration is never fatal here
+    #[arg(long, help_heading = "Authentication flags", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    pub authentication_tolerate_lookup_failure: Option<bool>,
+
+    /// kubeconfig file with enough rights to create subjectaccessreviews.authorization.k8s.io
+    #[arg(long, value_name = "FILE", help_heading = "Authorization flags")]
+    pub authorization_kubeconfig: Option<PathBuf>,
+
+    /// Start a leader election client and gain leadership before executing the main loop [default: true]
+    #[arg(long, help_heading = "Leader election flags", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    pub leader_elect: Option<bool>,
+    /// How long others wait before they take over an unchanged lease [default: 15s]
+    #[arg(long, value_parser = go_duration, help_heading = "Leader election flags")]
+    pub leader_elect_lease_duration: Option<Duration>,
+    /// How long the leader tries to renew before it gives up [default: 10s]
+    #[arg(long, value_parser = go_duration, help_heading = "Leader election flags")]
+    pub leader_elect_renew_deadline: Option<Duration>,
+    /// Pause between tries [default: 2s]
+    #[arg(long, value_parser = go_duration, help_heading = "Leader election flags")]
+    pub leader_elect_retry_period: Option<Duration>,
+    /// The type of resource used for locking; only "leases" exists [default: leases]
+    #[arg(long, help_heading = "Leader election flags", value_parser = ["leases"])]
+    pub leader_elect_resource_lock: Option<String>,
+    /// The name of the lease [default: kube-scheduler]
+    #[arg(long, help_heading = "Leader election flags")]
+    pub leader_elect_resource_name: Option<String>,
+    /// The namespace of the lease [default: kube-system]
+    #[arg(long, help_heading = "Leader election flags")]
+    pub leader_elect_resource_namespace: Option<String>,
+}
+
+impl Flags {
+    /// The given path, or nothing for the empty one.
+    pub(crate) fn path(path: &std::path::Path) -> Option<&std::path::Path> {
+        (!path.as_os_str().is_empty()).then_some(path)
+    }
+}
+
+/// Flags of upstream's kube-scheduler that mean something there and nothing here yet.
+pub const UNSUPPORTED_FLAGS: &[&str] = &[
+    "allow-metric-labels",
+    "allow-metric-labels-manifest",
+    "authentication-skip-lookup",
+    "authentication-token-webhook-cache-ttl",
+    "authorization-always-allow-paths",
+    "authorization-webhook-cache-authorized-ttl",
+    "authorization-webhook-cache-unauthorized-ttl",
+    "cert-dir",
+    "contention-profiling",
+    "disable-http2-serving",
+    "disabled-metrics",
+    "emulated-version",
+    "feature-gates",
+    "http2-max-streams-per-connection",
+    "kube-api-content-type",
+    "log-flush-frequency",
+    "log-json-info-buffer-size",
+    "log-json-split-stream",
+    "log-text-info-buffer-size",
+    "log-text-split-stream",
+    "logging-format",
+    "master",
+    "min-compatibility-version",
+    "permit-address-sharing",
+    "permit-port-sharing",
+    "pod-max-in-unschedulable-pods-duration",
+    "profiling",
+    "requestheader-allowed-names",
+    "requestheader-client-ca-file",
+    "requestheader-extra-headers-prefix",
+    "requestheader-group-headers",
+    "requestheader-uid-headers",
+    "requestheader-username-headers",
+    "show-hidden-metrics-for-version",
+    "tls-cipher-suites",
+    "tls-curve-preferences",
+    "tls-min-version",
+    "tls-sni-cert-key",
+    "vmodule",
+    "write-config-to",
+];

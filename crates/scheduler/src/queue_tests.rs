@@ -1,0 +1,129 @@
+use super::*;
+use crate::{
+    framework::{Action, Point},
+    testing::pod,
+};
+
+/// Objects to nothing; its hint says yes to deleted pods only.
+struct Waits;
+
+impl Plugin for Waits {
+    fn name(&self) -> &'static str {
+        "Waits"
+    }
+
+    fn points(&self) -> &'static [Point] {
+        &[Point::Filter]
+    }
+
+    fn queueing_hint(&self, _: &PodInfo, event: &Event<'_>) -> bool {
+        matches!(event, Event::AssignedPod { action: Action::Deleted, .. })
+    }
+}
+
+struct ByPriority;
+
+impl Policy for ByPriority {
+    fn key(&self, pod: &PodInfo, added: Instant) -> QueueKey {
+        QueueKey { rank: -i64::from(pod.priority()), added }
+    }
+
+    fn gated_by(&self, pod: &PodInfo) -> Option<&'static str> {
+        pod.is_gated().then_some("SchedulingGates")
+    }
+
+    fn plugin(&self, _: &PodInfo, name: &str) -> Option<Arc<dyn Plugin>> {
+        (name == "Waits").then(|| Arc::new(Waits) as Arc<dyn Plugin>)
+    }
+}
+
+fn queue() -> (Queue<ByPriority>, Instant) {
+    let now = Instant::now();
+    (Queue::new(ByPriority, Duration::from_secs(1), Duration::from_secs(10), now), now)
+}
+
+fn name(pod: Option<Arc<PodInfo>>) -> Option<String> {
+    pod.map(|p| p.key.name.to_string())
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+
+#[tokio::test(start_paused = true)]
+async fn priority_then_arrival() {
+    let (mut queue, now) = queue();
+    for (name, priority) in [("low", 0), ("high", 5), ("high-later", 5)] {
+        queue.upsert(pod(name).priority(priority).info(), now);
+    }
+    let order: Vec<_> = std::iter::from_fn(|| name(queue.pop(now))).collect();
+    assert_eq!(order, ["high", "high-later", "low"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unschedulable_pod_waits_for_an_event_that_helps_and_for_its_back_off() {
+    let (mut queue, now) = queue();
+    queue.upsert(pod("p").info(), now);
+    queue.upsert(pod("other").priority(-1).info(), now);
+    queue.pop(now);
+    queue.failed("p", Cause::Unschedulable, vec!["Waits"], now);
+    queue.happened(&Event::NodeDeleted, now);
+    assert_eq!(queue.lengths().unschedulable, 1, "that did not help");
+
+    let (cluster, gone) = (crate::cluster::Cluster::default(), pod("gone").info());
+    let helps = Event::AssignedPod { cluster: &cluster, pod: &gone, action: Action::Deleted };
+    queue.happened(&helps, now);
+    assert_eq!(queue.lengths().backoff, 1);
+    assert_eq!(queue.next_deadline(), Some(now + SECOND));
+    assert_eq!(name(queue.pop(now)).as_deref(), Some("other"), "active pods go first");
+    assert_eq!(name(queue.pop(now)).as_deref(), Some("p"), "nothing better to do");
+}
+
+#[tokio::test(start_paused = true)]
+async fn back_off_doubles_up_to_the_maximum() {
+    let (mut queue, mut now) = queue();
+    queue.upsert(pod("p").info(), now);
+    for expected in [1, 2, 4, 8, 10, 10] {
+        assert_eq!(name(queue.pop(now)).as_deref(), Some("p"));
+        queue.failed("p", Cause::Error, Vec::new(), now);
+        assert_eq!(queue.next_deadline(), Some(now + SECOND * expected));
+        assert_eq!(queue.pop(now + SECOND * expected - Duration::from_millis(1)).map(|_| ()), None);
+        now += SECOND * expected;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_during_the_attempt_is_not_lost() {
+    let (mut queue, now) = queue();
+    queue.upsert(pod("p").info(), now);
+    queue.pop(now);
+    queue.failed("p", Cause::Unschedulable, vec!["Waits"], now);
+    queue.flush(now + MAX_UNSCHEDULABLE);
+    let later = now + MAX_UNSCHEDULABLE;
+    queue.pop(later);
+    let (cluster, gone) = (crate::cluster::Cluster::default(), pod("gone").info());
+    queue.happened(&Event::AssignedPod { cluster: &cluster, pod: &gone, action: Action::Deleted }, later);
+    queue.failed("p", Cause::Unschedulable, vec!["Waits"], later);
+    assert_eq!(queue.lengths().unschedulable, 0);
+    assert_eq!(queue.lengths().backoff, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_five_minutes_a_pod_is_tried_anyway() {
+    let (mut queue, now) = queue();
+    queue.upsert(pod("p").info(), now);
+    queue.pop(now);
+    queue.failed("p", Cause::Unschedulable, vec!["Waits"], now);
+    queue.flush(now + MAX_UNSCHEDULABLE - SECOND);
+    assert_eq!(queue.lengths().unschedulable, 1);
+    queue.flush(now + MAX_UNSCHEDULABLE + FLUSH_INTERVAL);
+    assert_eq!(queue.lengths().active, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn gated_pods_enter_when_the_gates_are_gone() {
+    let (mut queue, now) = queue();
+    queue.upsert(pod("p").spec("schedulingGates: [{name: a}]").info(), now);
+    assert_eq!((queue.lengths().gated, queue.pop(now).is_none()), (1, true));
+    queue.upsert(pod("p").info(), now);
+    assert_eq!(name(queue.pop(now)).as_deref(), Some("p"));
+    assert!(queue.remove("p").is_some() && queue.lengths() == Lengths::default());
+}
