@@ -3,7 +3,7 @@
 //! Clients never time out a read: watches are long.
 use http::{Request, Response};
 use kube::client::Body;
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 use tower::{BoxError, Service};
 
 /// How a component reaches the API server.
@@ -15,6 +15,13 @@ pub enum Connection {
     InCluster,
     /// A client somebody else made: the in-process transport of `ferrokube start`, or a test's.
     Ready(kube::Client),
+    /// The in-process transport where the component may act as several users.
+    InProcess {
+        /// Who the component itself is.
+        user: String,
+        /// A client that acts as the named user, with the groups that user has.
+        open: Arc<dyn Fn(&str) -> kube::Client + Send + Sync>,
+    },
 }
 
 /// Why there is no client.
@@ -34,18 +41,25 @@ impl Connection {
     /// # Errors
     /// The file cannot be read or is not a kubeconfig, or its credentials cannot be loaded.
     pub async fn client(&self) -> Result<kube::Client, Error> {
-        let config = match self {
-            Connection::Ready(client) => return Ok(client.clone()),
-            Connection::InCluster => kube::Config::incluster().map_err(Error::InCluster)?,
+        match self {
+            Connection::Ready(client) => Ok(client.clone()),
+            Connection::InProcess { user, open } => Ok(open(user)),
+            _ => kube::Client::try_from(self.config().await?).map_err(Error::Client),
+        }
+    }
+
+    /// How to reach the server of a kubeconfig or of the pod's cluster.
+    pub(crate) async fn config(&self) -> Result<kube::Config, Error> {
+        match self {
             Connection::Kubeconfig(path) => {
                 let wrap = |source| Error::Kubeconfig { path: path.clone(), source };
                 let file = kube::config::Kubeconfig::read_from(path).map_err(wrap)?;
                 let mut config = kube::Config::from_custom_kubeconfig(file, &Default::default()).await.map_err(wrap)?;
                 config.read_timeout = None;
-                config
+                Ok(config)
             }
-        };
-        kube::Client::try_from(config).map_err(Error::Client)
+            _ => kube::Config::incluster().map_err(Error::InCluster),
+        }
     }
 }
 

@@ -12,6 +12,7 @@ pub mod events;
 pub mod key;
 pub mod leader;
 pub mod queue;
+mod service_account;
 pub mod throttle;
 
 pub use cache::{Cache, Caches};

@@ -1,1 +1,128 @@
-//! controllers
+//! kube-controller-manager: the controllers, one folder each, over one runtime.
+//!
+//! A controller names its watches ([`runtime::Setup`]) and decides for one key with a pure function
+//! over a view and a clock reading (`plan.rs`); [`runtime`] alone owns queues, back-off, workers and
+//! writing. [`registry::ALL`] lists them. All controllers of a process share the caches.
+mod flags;
+pub mod registry;
+pub mod runtime;
+mod serve;
+
+mod claim;
+mod conditions;
+mod deployment;
+mod hash;
+mod pods;
+mod replicaset;
+
+#[cfg(test)]
+mod fixtures;
+
+pub use flags::{Concurrency, Flags, UNSUPPORTED_FLAGS};
+
+use client::{
+    Caches, Connection,
+    events::Recorder,
+    leader::{self, Elector},
+};
+use runtime::{Identities, Setup, metrics::Metrics};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+/// Why kube-controller-manager could not start, or stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("{0}")]
+    Controllers(String),
+    #[error(transparent)]
+    Connection(#[from] client::Error),
+    #[error("{path}: {source}")]
+    File { path: PathBuf, source: std::io::Error },
+    #[error("cannot listen on {address}: {source}")]
+    Listen { address: SocketAddr, source: std::io::Error },
+    #[error(transparent)]
+    Pki(#[from] pki::Error),
+    #[error(transparent)]
+    Lost(#[from] leader::Lost),
+}
+
+/// Run the controllers until `shutdown`. `connection` overrides `--kubeconfig`.
+///
+/// # Errors
+/// Flags that cannot be met, and a lost leadership.
+pub async fn run(flags: Flags, connection: Option<Connection>, shutdown: CancellationToken) -> Result<(), Error> {
+    let selected = registry::select(&flags.controllers).map_err(Error::Controllers)?;
+    let connection = match (connection, &flags.kubeconfig) {
+        (Some(connection), _) => connection,
+        (None, Some(path)) => Connection::Kubeconfig(path.clone()),
+        (None, None) => Connection::InCluster,
+    };
+    let base = connection.client().await?;
+    let metrics = Arc::new(telemetry::metrics::Registry::default());
+    serve::start(&flags, &base, metrics.clone(), &shutdown).await?;
+    let flags = Arc::new(flags);
+    let work = Arc::new(Metrics::new(&metrics));
+    let recorder = Recorder::new(base.clone(), "kube-controller-manager", "", shutdown.clone());
+    let lead = |stop: CancellationToken| {
+        let (flags, connection, base, recorder) = (flags.clone(), connection.clone(), base.clone(), recorder.clone());
+        controllers(selected, flags, connection, base, recorder, work, stop)
+    };
+    if !flags.leader_elect {
+        lead(shutdown).await;
+        return Ok(());
+    }
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let config = leader::Config {
+        namespace: flags.leader_elect_resource_namespace.clone(),
+        name: flags.leader_elect_resource_name.clone(),
+        identity: leader::identity(host.trim()),
+        lease_duration: flags.leader_elect_lease_duration,
+        renew_deadline: flags.leader_elect_renew_deadline,
+        retry_period: flags.leader_elect_retry_period,
+    };
+    Ok(Elector::new(base.clone(), config, Some(recorder.clone())).run(shutdown, lead).await?)
+}
+
+/// Run the selected controllers until `stop`.
+async fn controllers(
+    selected: Vec<&'static runtime::Registration>,
+    flags: Arc<Flags>,
+    connection: Connection,
+    base: kube::Client,
+    recorder: Recorder,
+    metrics: Arc<Metrics>,
+    stop: CancellationToken,
+) {
+    let caches = Caches::new(base.clone(), stop.clone());
+    let identities = Identities::new(
+        connection,
+        base,
+        flags.use_service_account_credentials,
+        flags.kube_api_qps,
+        flags.kube_api_burst,
+    );
+    let mut running = JoinSet::new();
+    for registration in selected {
+        let client = tokio::select! {
+            () = stop.cancelled() => break,
+            client = patient(&identities, registration.name) => client,
+        };
+        let recorder = recorder.named(registration.name);
+        let setup = Setup::new(flags.clone(), caches.clone(), client, recorder, stop.clone());
+        running.spawn(runtime::run(registration, setup, metrics.clone()));
+    }
+    while running.join_next().await.is_some() {}
+    stop.cancelled().await;
+}
+
+/// A controller's client; the server may still be starting.
+async fn patient(identities: &Identities, name: &str) -> kube::Client {
+    loop {
+        match identities.client(name).await {
+            Ok(client) => return client,
+            Err(error) => tracing::warn!(controller = name, %error, "no credentials yet"),
+        }
+        tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    }
+}

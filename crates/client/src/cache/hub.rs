@@ -1,7 +1,7 @@
 //! The caches of a process: one per kind and selection, started on first use.
 //!
 //! All parts of a process share one hub, so that a kind is watched and held in memory once.
-use super::{Cache, Kept, Selection};
+use super::{Cache, Kept, Selection, Settled};
 use foldhash::HashMap;
 use kube::Api;
 use parking_lot::Mutex;
@@ -19,12 +19,13 @@ pub struct Caches {
     client: kube::Client,
     shutdown: CancellationToken,
     kinds: Arc<Mutex<Kinds>>,
+    settled: Arc<Mutex<HashMap<String, Arc<dyn Settled>>>>,
 }
 
 impl Caches {
     /// A hub whose caches read through `client` and end with `shutdown`.
     pub fn new(client: kube::Client, shutdown: CancellationToken) -> Self {
-        Self { client, shutdown, kinds: Arc::default() }
+        Self { client, shutdown, kinds: Arc::default(), settled: Arc::default() }
     }
 
     /// The cache of all objects of kind `K`, in all namespaces.
@@ -44,8 +45,15 @@ impl Caches {
         }
     }
 
+    /// The cache of all objects of a kind, if it is kept, by the path of their collection
+    /// (`/apis/apps/v1/deployments`).
+    pub fn settled(&self, path: &str) -> Option<Arc<dyn Settled>> {
+        self.settled.lock().get(path).cloned()
+    }
+
     /// Use `cache` as the cache of all objects of its kind. For tests, with [`Cache::detached`].
     pub fn set<K: Kept<DynamicType = ()>>(&self, cache: Cache<K>) {
+        self.settled.lock().insert(K::url_path(&(), None), Arc::new(cache.clone()));
         self.kinds.lock().insert((TypeId::of::<K>(), Selection::default()), Box::new(cache));
     }
 }

@@ -30,7 +30,11 @@ use kube::{
 };
 use parking_lot::RwLock;
 use serde::de::DeserializeOwned;
-use std::{fmt::Debug, ops::Bound, sync::Arc};
+use std::{
+    fmt::Debug,
+    ops::{Bound, Not},
+    sync::Arc,
+};
 use store::Store;
 use subscription::Listeners;
 use tokio::sync::watch as signal;
@@ -63,6 +67,8 @@ pub(crate) struct Inner<K> {
     store: RwLock<Store<K>>,
     listeners: Listeners<K>,
     synced: signal::Sender<bool>,
+    /// The highest resource version seen.
+    revision: signal::Sender<u64>,
 }
 
 /// A watch cache. A clone is another handle on the same cache; the watch ends when all handles are
@@ -119,8 +125,12 @@ impl<K: Kept> Cache<K> {
     /// An empty cache without a watch that counts as synced; feed it with [`Cache::apply`] and
     /// [`Cache::remove`]. For tests, simulations and sources that are not the API.
     pub fn detached() -> Self {
-        let inner =
-            Inner { store: RwLock::default(), listeners: Listeners::default(), synced: signal::channel(true).0 };
+        let inner = Inner {
+            store: RwLock::default(),
+            listeners: Listeners::default(),
+            synced: signal::channel(true).0,
+            revision: signal::channel(0).0,
+        };
         Self { inner: Arc::new(inner), _watch: None }
     }
 
@@ -214,7 +224,40 @@ impl<K: Kept> Cache<K> {
     }
 }
 
+/// A cache whose kind does not matter: whether it has caught up with a write. See [`Caches::settled`].
+pub trait Settled: Send + Sync {
+    /// Whether a change at least as new as `resource_version` has been seen. Versions of one kind are
+    /// ordered numbers (KEP-5504); what is no number counts as seen.
+    fn reached(&self, resource_version: &str) -> bool;
+    /// Whether the object `uid` at `key` is present and not being deleted.
+    fn alive(&self, key: &Key, uid: &str) -> bool;
+    /// Changes with each event of the cache.
+    fn ticks(&self) -> signal::Receiver<u64>;
+}
+
+impl<K: Kept> Settled for Cache<K> {
+    fn reached(&self, resource_version: &str) -> bool {
+        resource_version.parse().is_ok_and(|version: u64| *self.inner.revision.borrow() < version).not()
+    }
+
+    fn alive(&self, key: &Key, uid: &str) -> bool {
+        self.at(key).is_some_and(|object| {
+            let meta = object.meta();
+            meta.uid.as_deref() == Some(uid) && meta.deletion_timestamp.is_none()
+        })
+    }
+
+    fn ticks(&self) -> signal::Receiver<u64> {
+        self.inner.revision.subscribe()
+    }
+}
+
 impl<K: Kept> Inner<K> {
+    fn seen(&self, object: &K) {
+        let version = object.meta().resource_version.as_deref().and_then(|version| version.parse().ok()).unwrap_or(0);
+        self.revision.send_modify(|revision| *revision = version.max(*revision));
+    }
+
     fn apply(&self, object: K) {
         let key = Key::of(&object);
         let object = Arc::new(object);
@@ -224,6 +267,7 @@ impl<K: Kept> Inner<K> {
         let store = parking_lot::RwLockWriteGuard::downgrade(store);
         self.listeners.tell(&key, old.as_ref(), Some(&object));
         drop(store);
+        self.seen(&object);
     }
 
     fn remove(&self, key: &Key) {
@@ -234,6 +278,7 @@ impl<K: Kept> Inner<K> {
             self.listeners.tell(key, Some(&old), None);
         }
         drop(store);
+        self.revision.send_modify(|_| {});
     }
 }
 

@@ -94,7 +94,10 @@ async fn follow<K: Kept>(
                 }
                 inner.apply(lean(object));
             }
-            Ok(Event::Delete(object)) => inner.remove(&Key::of(&object)),
+            Ok(Event::Delete(object)) => {
+                inner.remove(&Key::of(&object));
+                inner.seen(&object);
+            }
             Err(error) => {
                 if streaming && !*inner.synced.borrow() && refused(&error) {
                     return Left::StreamingRefused;

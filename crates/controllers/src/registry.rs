@@ -1,0 +1,128 @@
+//! The controllers there are: one line each.
+//!
+//! To add one: `docs/adding-a-controller.md`.
+use crate::{Flags, runtime::Registration};
+
+/// Upstream's controllers that are not implemented yet; naming one in `--controllers` is an error.
+pub const NOT_YET: &[(&str, &str)] = &[
+    ("bootstrap-signer-controller", "bootstrapsigner"),
+    ("daemonset-controller", "daemonset"),
+    ("device-taint-eviction-controller", "device-taint-eviction-controller"),
+    ("endpointslice-mirroring-controller", "endpointslicemirroring"),
+    ("ephemeral-volume-controller", "ephemeral-volume"),
+    ("horizontal-pod-autoscaler-controller", "horizontalpodautoscaling"),
+    ("legacy-serviceaccount-token-cleaner-controller", "legacy-service-account-token-cleaner"),
+    ("node-route-controller", "route"),
+    ("persistentvolume-attach-detach-controller", "attachdetach"),
+    ("persistentvolume-binder-controller", "persistentvolume-binder"),
+    ("persistentvolume-expander-controller", "persistentvolume-expander"),
+    ("resourceclaim-controller", "resourceclaim-controller"),
+    ("selinux-warning-controller", "selinux-warning-controller"),
+    ("service-cidr-controller", "service-cidr-controller"),
+    ("service-lb-controller", "service"),
+    ("storage-version-migrator-controller", "storage-version-migrator-controller"),
+    ("storageversion-garbage-collector-controller", "storage-version-gc"),
+    ("taint-eviction-controller", "taint-eviction-controller"),
+    ("token-cleaner-controller", "tokencleaner"),
+    ("validatingadmissionpolicy-status-controller", "validatingadmissionpolicy-status-controller"),
+    ("volumeattributesclass-protection-controller", "volumeattributesclass-protection-controller"),
+];
+
+/// All controllers, by upstream's names.
+pub const ALL: &[Registration] = &[
+    controller(
+        "deployment-controller",
+        "deployment",
+        |f| f.concurrency.concurrent_deployment_syncs,
+        crate::deployment::start,
+    ),
+    controller(
+        "replicaset-controller",
+        "replicaset",
+        |f| f.concurrency.concurrent_replicaset_syncs,
+        crate::replicaset::start,
+    ),
+];
+
+const fn controller(
+    name: &'static str,
+    alias: &'static str,
+    workers: fn(&Flags) -> usize,
+    start: fn(&mut crate::runtime::Setup) -> Result<std::sync::Arc<dyn crate::runtime::Controller>, String>,
+) -> Registration {
+    Registration { name, alias, on_by_default: true, workers, start }
+}
+
+/// Which controllers `--controllers` selects.
+///
+/// # Errors
+/// Upstream's text for a name nobody knows; another for one that only upstream has.
+pub fn select(words: &[String]) -> Result<Vec<&'static Registration>, String> {
+    for word in words {
+        let name = word.trim_start_matches('-');
+        if name == "*" || ALL.iter().any(|c| c.name == name || c.alias == name) {
+            continue;
+        }
+        let known = NOT_YET.iter().any(|(n, alias)| *n == name || *alias == name);
+        if known && word.starts_with('-') {
+            continue;
+        }
+        return Err(if known {
+            format!("{name:?} is known but not yet supported by ferrokube")
+        } else {
+            format!("{name:?} is not in the list of known controllers")
+        });
+    }
+    Ok(ALL.iter().filter(|controller| enabled(controller, words)).collect())
+}
+
+fn enabled(controller: &Registration, words: &[String]) -> bool {
+    let named = |word: &str| word == controller.name || word == controller.alias;
+    let mut star = false;
+    for word in words {
+        if named(word) {
+            return true;
+        }
+        if word.strip_prefix('-').is_some_and(named) {
+            return false;
+        }
+        star |= word == "*";
+    }
+    star && controller.on_by_default
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn selected(words: &[&str]) -> Result<Vec<&'static str>, String> {
+        let words: Vec<String> = words.iter().map(|w| (*w).to_owned()).collect();
+        select(&words).map(|found| found.iter().map(|c| c.name).collect())
+    }
+
+    #[test]
+    fn names_aliases_and_stars() {
+        let all = selected(&["*"]).expect("known");
+        assert_eq!(all.len(), ALL.iter().filter(|c| c.on_by_default).count());
+        assert_eq!(selected(&["deployment"]).expect("known"), ["deployment-controller"]);
+        let without = selected(&["*", "-deployment-controller"]).expect("known");
+        assert_eq!(without.len(), all.len() - 1);
+        assert_eq!(selected(&["-horizontalpodautoscaling", "replicaset"]).expect("known"), ["replicaset-controller"]);
+    }
+
+    #[test]
+    fn unknown_names_are_refused() {
+        let refusal = |word| selected(&[word]).expect_err("refused");
+        assert_eq!(refusal("nope"), "\"nope\" is not in the list of known controllers");
+        assert_eq!(refusal("attachdetach"), "\"attachdetach\" is known but not yet supported by ferrokube");
+    }
+
+    #[test]
+    fn names_are_unique() {
+        let mut names: Vec<_> = ALL.iter().map(|c| c.name).chain(NOT_YET.iter().map(|(n, _)| *n)).collect();
+        names.sort_unstable();
+        let count = names.len();
+        names.dedup();
+        assert_eq!(names.len(), count);
+    }
+}
