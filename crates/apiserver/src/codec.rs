@@ -1,8 +1,12 @@
-//! Request bodies to storage-version JSON, and JSON to what the client asked for.
+//! Request bodies to JSON, and JSON to what the client asked for.
 use crate::negotiation::{self, Encoding};
-use apimachinery::ApiError;
+use apimachinery::{
+    ApiError,
+    codec::{Error, protobuf, yaml},
+};
 use bytes::Bytes;
 use http::HeaderMap;
+use serde_json::Value;
 
 /// The body as JSON, whatever it was sent as.
 ///
@@ -19,19 +23,25 @@ pub fn body_json(headers: &HeaderMap, body: Bytes) -> Result<Bytes, ApiError> {
 /// # Errors
 /// 400 when it is not YAML.
 pub fn yaml_to_json(body: &Bytes) -> Result<Bytes, ApiError> {
-    let _ = body;
-    Err(ApiError::unsupported_media_type("YAML request bodies are not supported yet, send application/json"))
+    let text = std::str::from_utf8(body).map_err(|e| ApiError::bad_request(e.to_string()))?;
+    to_bytes(&yaml::parse(text)?)
 }
 
 fn protobuf_to_json(body: &Bytes) -> Result<Bytes, ApiError> {
-    let why = "protobuf request bodies are not supported yet, send application/json";
-    let _ = body;
-    Err(ApiError::unsupported_media_type(why))
+    if body.is_empty() {
+        // Deletions may come without options.
+        return Ok(Bytes::new());
+    }
+    to_bytes(&protobuf::to_json(body).map_err(Error::from)?)
+}
+
+fn to_bytes(value: &Value) -> Result<Bytes, ApiError> {
+    serde_json::to_vec(value).map(Bytes::from).map_err(ApiError::internal)
 }
 
 /// # Errors
 /// 500 when `json` is not JSON.
 pub fn json_to_yaml(json: &[u8]) -> Result<Vec<u8>, ApiError> {
-    let _ = json;
-    Err(ApiError::not_acceptable("YAML responses are not supported yet"))
+    let value: Value = serde_json::from_slice(json).map_err(ApiError::internal)?;
+    Ok(yaml::to_string(&value).into_bytes())
 }

@@ -27,12 +27,6 @@ impl Health {
     pub fn is_stopping(&self) {
         self.stopping.store(true, Ordering::Release);
     }
-
-    pub fn ready(&self) -> bool {
-        self.caches_synced.load(Ordering::Acquire)
-            && self.bootstrapped.load(Ordering::Acquire)
-            && !self.stopping.load(Ordering::Acquire)
-    }
 }
 
 /// # Errors

@@ -8,8 +8,6 @@ use std::time::Duration;
 pub const BODY_BYTES: usize = 3 * 1024 * 1024;
 /// The answer to a larger one, with upstream's wording.
 pub const BODY_TOO_LARGE: &str = "Request entity too large: limit is 3145728";
-/// Values in a JSON or YAML body may be nested this deep (serde_json's own bound).
-pub const JSON_DEPTH: usize = 128;
 /// Request line and headers of an HTTP/1.1 request.
 pub const HEADER_BYTES: usize = 1024 * 1024;
 /// HTTP/2 header lists.
@@ -43,5 +41,3 @@ pub const UPDATE_ATTEMPTS: usize = 32;
 /// How long a read waits for the cache to reach the revision it must show.
 pub const FRESH_WAIT: Duration = Duration::from_secs(3);
 pub const WARNING_BYTES: usize = 4 * 1024;
-/// Memory of one answer by a node's kubelet while it is not an upgraded stream.
-pub const PROXY_COPY_BYTES: usize = 64 * 1024;

@@ -19,7 +19,7 @@ impl QuotaStore for Quotas {
 
     async fn replace(&self, namespace: &str, name: &str, json: Vec<u8>) -> Result<bool, ApiError> {
         let Some(store) = self.0.store(PREFIX) else { return Ok(false) };
-        let mut object = store.resource.decode(&json).map_err(|e| ApiError::internal(e.message))?.object;
+        let mut object = store.resource.decode_stored(&json).map_err(|e| ApiError::internal(e.message))?;
         let version = object.metadata().resource_version.as_deref().and_then(|v| v.parse().ok());
         let Some(version) = version else { return Ok(false) };
         let written = store.put(&store.key(namespace, name), Expect::Revision(version), &mut *object).await?;

@@ -173,7 +173,7 @@ impl<'a> TableWriter<'a> {
     /// The stored bytes do not decode.
     pub fn push(&mut self, json: &Bytes) -> Result<(), ApiError> {
         let resource = self.endpoint.resource();
-        let decoded = resource.decode(json).map_err(|e| ApiError::internal(e.message))?.object;
+        let decoded = resource.decode_stored(json).map_err(|e| ApiError::internal(e.message))?;
         if self.rows > 0 {
             self.out.push(b',');
         }

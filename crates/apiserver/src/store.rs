@@ -42,8 +42,8 @@ struct Decode(Arc<dyn Resource>);
 
 impl Extract for Decode {
     fn extract(&self, _key: &str, value: &Bytes) -> Result<Facts, String> {
-        let decoded = self.0.decode(value).map_err(|e| e.message)?;
-        Ok(facts(&*self.0, &*decoded.object))
+        let object = self.0.decode_stored(value).map_err(|e| e.message)?;
+        Ok(facts(&*self.0, &*object))
     }
 }
 
@@ -125,8 +125,7 @@ impl ResourceStore {
     /// # Errors
     /// What is stored is not an object of this kind.
     pub fn decode(&self, entry: &Entry) -> Result<Box<dyn Object>, ApiError> {
-        let decoded = self.resource.decode(&entry.json).map_err(|e| ApiError::internal(e.message))?;
-        Ok(decoded.object)
+        self.resource.decode_stored(&entry.json).map_err(|e| ApiError::internal(e.message))
     }
 
     /// Write a new state. The object's own resource version is taken out.

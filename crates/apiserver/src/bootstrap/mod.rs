@@ -32,7 +32,7 @@ pub async fn run(app: &Arc<App>, client: &kube::Client, place: &Place) -> Result
         let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
         ensure(client, "/api/v1/namespaces", name, &namespace).await?;
     }
-    if app.rbac_enabled {
+    if app.rbac_enabled && app.registry.store("clusterroles").is_some() {
         // Aggregated roles follow from the others, hence a few rounds.
         for _ in 0..3 {
             let writes = plan(&*app.registry);
@@ -58,6 +58,9 @@ pub async fn run(app: &Arc<App>, client: &kube::Client, place: &Place) -> Result
         ensure(client, "/apis/scheduling.k8s.io/v1/priorityclasses", name, &class).await?;
     }
     publish_authentication(app, client).await?;
+    if app.registry.store("services/specs").is_none() {
+        return Ok(());
+    }
     kubernetes_service::reconcile(client, place).await
 }
 

@@ -56,7 +56,7 @@ pub async fn scale(ctx: &mut Ctx<'_>, endpoint: &Endpoint, body: RequestBody) ->
         }
         _ => return Err(method_not_allowed()),
     };
-    let object = endpoint.resource().decode(&json).map_err(|e| ApiError::internal(e.message))?.object;
+    let object = endpoint.resource().decode_stored(&json).map_err(|e| ApiError::internal(e.message))?;
     let scale = view(endpoint, &*object)?;
     let mut out = serde_json::to_vec(&scale).map_err(ApiError::internal)?;
     out.push(b'\n');
