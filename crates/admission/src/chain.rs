@@ -14,6 +14,12 @@ pub trait Plugin: Send + Sync {
 
     fn handles(&self, operation: Operation) -> bool;
 
+    /// Whether there is anything to do; keeps requests that are not this plugin's business cheap.
+    fn concerns(&self, request: &Request<'_>) -> bool {
+        let _ = request;
+        true
+    }
+
     /// May change the object.
     ///
     /// # Errors
@@ -71,8 +77,7 @@ impl Chain {
     /// # Errors
     /// An unknown plugin name, or one both enabled and disabled.
     pub fn standard(config: Config) -> Result<Self, Error> {
-        let _ = config;
-        Ok(Chain { plugins: Vec::new() })
+        Ok(Chain { plugins: crate::registry::enabled(&config)? })
     }
 
     /// First phase: plugins may change the object. Call before validation of the kind.
@@ -82,7 +87,9 @@ impl Chain {
     pub async fn admit(&self, request: &mut Request<'_>) -> Result<(), ApiError> {
         let operation = request.operation;
         for plugin in self.plugins.iter().filter(|p| p.handles(operation)) {
-            plugin.admit(request).await?;
+            if plugin.concerns(request) {
+                plugin.admit(request).await?;
+            }
         }
         Ok(())
     }
@@ -94,7 +101,9 @@ impl Chain {
     pub async fn validate(&self, request: &mut Request<'_>) -> Result<(), ApiError> {
         let operation = request.operation;
         for plugin in self.plugins.iter().filter(|p| p.handles(operation)) {
-            plugin.validate(request).await?;
+            if plugin.concerns(request) {
+                plugin.validate(request).await?;
+            }
         }
         Ok(())
     }

@@ -1,7 +1,8 @@
 //! What a plugin sees of a request.
 use api::Object;
+use apimachinery::{ApiError, status::On};
 use auth::UserInfo;
-use std::collections::BTreeMap;
+use std::{any::Any, collections::BTreeMap, fmt::Display};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operation {
@@ -48,4 +49,44 @@ pub struct Request<'a> {
     pub warnings: &'a mut Vec<String>,
     /// Goes into the audit event.
     pub audit_annotations: &'a mut BTreeMap<String, String>,
+}
+
+impl Request<'_> {
+    pub fn is(&self, group: &str, resource: &str) -> bool {
+        self.resource == resource && self.group == group
+    }
+
+    /// The object, when it is a `T`.
+    pub fn typed<T: Any>(&self) -> Option<&T> {
+        self.object.as_deref()?.as_any().downcast_ref()
+    }
+
+    /// The object, when it is a `T`, to be changed.
+    pub fn typed_mut<T: Any>(&mut self) -> Option<&mut T> {
+        self.object.as_deref_mut()?.as_any_mut().downcast_mut()
+    }
+
+    /// The stored object, when it is a `T`.
+    pub fn typed_old<T: Any>(&self) -> Option<&T> {
+        self.old?.as_any().downcast_ref()
+    }
+
+    /// What errors call the object: its name, what it is generated from, or `Unknown`.
+    pub fn shown_name(&self) -> &str {
+        if !self.name.is_empty() {
+            return self.name;
+        }
+        let meta = self.object.as_deref().map(Object::metadata);
+        let of = |text: Option<&String>| text.filter(|t| !t.is_empty()).is_some();
+        match meta {
+            Some(meta) if of(meta.name.as_ref()) => meta.name.as_deref().unwrap_or_default(),
+            Some(meta) if of(meta.generate_name.as_ref()) => meta.generate_name.as_deref().unwrap_or_default(),
+            _ => "Unknown",
+        }
+    }
+
+    /// The 403 of a plugin: `pods "web" is forbidden: …`.
+    pub fn forbidden(&self, why: impl Display) -> ApiError {
+        ApiError::forbidden(On { group: self.group, resource: self.resource }, self.shown_name(), &why.to_string())
+    }
 }

@@ -1,0 +1,22 @@
+//! One file a plugin; the list is in [`crate::registry`].
+pub(crate) mod always;
+pub(crate) mod always_pull_images;
+pub(crate) mod certificates;
+pub(crate) mod claim_resize;
+pub(crate) mod default_ingress_class;
+pub(crate) mod default_storage_class;
+pub(crate) mod default_toleration_seconds;
+pub(crate) mod deny_service_external_ips;
+pub(crate) mod extended_resource_toleration;
+pub(crate) mod limit_ranger;
+pub(crate) mod namespace_exists;
+pub(crate) mod namespace_lifecycle;
+pub(crate) mod node_restriction;
+pub(crate) mod owner_references;
+pub mod pod_security;
+pub(crate) mod priority;
+pub(crate) mod resource_quota;
+pub(crate) mod runtime_class;
+pub(crate) mod service_account;
+pub(crate) mod storage_protection;
+pub(crate) mod taint_nodes_by_condition;
