@@ -6,6 +6,7 @@
 mod compactor;
 mod error;
 mod hub;
+mod newest;
 mod watch;
 
 use crate::embedded::VALUE_LIMIT;
@@ -19,6 +20,7 @@ use etcd_client::{
     TlsOptions, Txn, TxnOp, TxnOpResponse, WatchClient,
 };
 use hub::Hub;
+use newest::Newest;
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::future::Future;
@@ -72,6 +74,7 @@ pub struct Etcd {
     kv: KvClient,
     watch: WatchClient,
     hub: Hub,
+    newest: Newest,
     recent_leases: Mutex<HashMap<u32, (LeaseId, Instant)>>,
     _compactor: Option<DropGuard>,
 }
@@ -97,7 +100,15 @@ impl Etcd {
         let hub = Hub::new(watch.clone(), kv.clone(), options.root);
         let compactor =
             (!options.compaction_interval.is_zero()).then(|| compactor::start(kv.clone(), options.compaction_interval));
-        Ok(Arc::new(Etcd { client, kv, watch, hub, recent_leases: Mutex::default(), _compactor: compactor }))
+        Ok(Arc::new(Etcd {
+            client,
+            kv,
+            watch,
+            hub,
+            newest: Newest::default(),
+            recent_leases: Mutex::default(),
+            _compactor: compactor,
+        }))
     }
 }
 
@@ -203,7 +214,7 @@ impl Backend for Etcd {
     }
 
     async fn revision(&self) -> Result<Revision, Error> {
-        read(0, || newest(self.kv.clone())).await
+        self.newest.get(&self.kv).await
     }
 
     async fn compact(&self, revision: Revision) -> Result<(), Error> {

@@ -131,3 +131,21 @@ async fn history_is_compacted_by_one_of_all_servers() {
     };
     tokio::time::timeout(PATIENCE, compacted).await.expect("nothing was compacted");
 }
+
+#[tokio::test]
+async fn revisions_fetched_together_are_still_later_than_the_writes_before_them() {
+    let Some(server) = etcd_server::start().await else { return };
+    let store = server.connect().await;
+    let readers = (0..32).map(|reader| {
+        let store = store.clone();
+        tokio::spawn(async move {
+            for _ in 0..10 {
+                let written = write(&store, &format!("/k/{reader}"), "x").await;
+                assert!(store.revision().await.unwrap() >= written);
+            }
+        })
+    });
+    for reader in readers.collect::<Vec<_>>() {
+        reader.await.unwrap();
+    }
+}
