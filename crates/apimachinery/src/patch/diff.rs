@@ -148,8 +148,11 @@ fn diff_lists_of_scalars(old: &[Value], new: &[Value], options: Options) -> List
                 lists.deletions.push(item.clone());
             }
         }
+        lists.deletions.sort_by_key(printed);
     }
-    lists.order = new.to_vec();
+    if options.changes || !lists.deletions.is_empty() {
+        lists.order = new.to_vec();
+    }
     lists
 }
 
@@ -180,11 +183,18 @@ fn diff_lists_of_maps(old: &[Value], new: &[Value], key: &str, node: Node, optio
         }
     }
     order::sort_by(&mut lists.items, new, identity);
+    // As upstream, which walks the items sorted by their keys' text.
+    deletions.sort_by_key(|item| identity.of(item).map(printed));
     lists.items.append(&mut deletions);
     let same_order =
         old.len() == new.len() && old.iter().zip(new).all(|(old, new)| identity.of(old) == identity.of(new));
-    if (!lists.items.is_empty() && options.changes) || !same_order {
+    if !lists.items.is_empty() || (options.changes && !same_order) {
         lists.order = new.iter().map(|item| json!({ key: identity.of(item) })).collect();
     }
     Ok(lists)
+}
+
+/// A merge key's value as Go prints it.
+fn printed(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
