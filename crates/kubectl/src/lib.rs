@@ -5,13 +5,17 @@
 pub mod commands;
 mod context;
 mod error;
+mod generators;
 mod global;
 mod http;
 pub mod jsonpath;
 mod manifests;
 mod mapper;
+mod pods;
 pub mod printers;
 mod select;
+mod streams;
+mod write;
 
 pub use context::Context;
 pub use error::{Error, Result};

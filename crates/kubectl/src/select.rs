@@ -81,7 +81,38 @@ pub async fn targets(context: &Context, matches: &ArgMatches) -> Result<Vec<Targ
         }
         return Ok(found);
     }
-    from_words(context, &words(matches, "words"), all).await
+    let mut selecting = words(matches, "words");
+    // `label pods web a=b`: pairs follow the names.
+    selecting.retain(|word| !word.contains('=') && !word.ends_with('-'));
+    from_words(context, &selecting, all).await
+}
+
+/// As [`targets`], with selectors and `--all` turned into names.
+///
+/// # Errors
+/// As [`targets`]; a type without a name, a selector or `--all`.
+pub async fn each(context: &Context, matches: &ArgMatches) -> Result<Vec<Target>> {
+    let (labels, fields) = (text(matches, "selector"), text(matches, "field-selector"));
+    let mut found = Vec::new();
+    for target in targets(context, matches).await? {
+        if target.name.is_some() {
+            found.push(target);
+            continue;
+        }
+        if labels.is_empty() && fields.is_empty() && !flag(matches, "all") {
+            return Err(Error::message("resource(s) were provided, but no name was specified"));
+        }
+        let query = [("labelSelector", labels.as_str()), ("fieldSelector", fields.as_str())];
+        let list = context.api().await?.get(&crate::http::with_query(&target.path(), &query)).await?;
+        for item in list["items"].as_array().into_iter().flatten() {
+            found.push(Target {
+                name: item["metadata"]["name"].as_str().map(str::to_owned),
+                namespace: item["metadata"]["namespace"].as_str().map(str::to_owned),
+                ..target.clone()
+            });
+        }
+    }
+    Ok(found)
 }
 
 /// The target that a manifest describes.

@@ -46,7 +46,8 @@ impl Command for Delete {
         let call = Call::new(context, matches, api)?;
         let mut deleted = Vec::new();
         let mut errors = Vec::new();
-        for target in call.targets().await? {
+        // Selectors and `--all` become names: each deletion is told of.
+        for target in select::each(context, matches).await? {
             match call.delete(&target).await {
                 Ok(object) => deleted.push((target, object)),
                 Err(error) if error.is_not_found() && call.ignore_not_found => {}
@@ -120,31 +121,6 @@ impl<'a> Call<'a> {
             options,
             deadline: (!timeout.is_zero()).then(|| Instant::now() + timeout),
         })
-    }
-
-    /// Selectors and `--all` become names: each deletion is told of.
-    async fn targets(&self) -> Result<Vec<Target>> {
-        let (labels, fields) = (text(self.matches, "selector"), text(self.matches, "field-selector"));
-        let mut found = Vec::new();
-        for target in select::targets(self.context, self.matches).await? {
-            if target.name.is_some() {
-                found.push(target);
-                continue;
-            }
-            if labels.is_empty() && fields.is_empty() && !flag(self.matches, "all") {
-                return Err(Error::message("resource(s) were provided, but no name was specified"));
-            }
-            let path = with_query(&target.path(), &[("labelSelector", &labels), ("fieldSelector", &fields)]);
-            let list = self.api.get(&path).await?;
-            for item in list["items"].as_array().into_iter().flatten() {
-                found.push(Target {
-                    name: item["metadata"]["name"].as_str().map(str::to_owned),
-                    namespace: item["metadata"]["namespace"].as_str().map(str::to_owned),
-                    ..target.clone()
-                });
-            }
-        }
-        Ok(found)
     }
 
     async fn delete(&self, target: &Target) -> Result<Value> {

@@ -1,7 +1,18 @@
 //! The commands: one file each, one line each in [`ALL`].
 mod api_resources;
+mod apply;
+mod create;
 mod delete;
+mod exec;
+mod expose;
 mod get;
+mod label;
+mod logs;
+mod patch;
+mod rollout;
+mod run;
+mod scale;
+mod set;
 mod version;
 
 use crate::{Context, Error, Result, global};
@@ -22,8 +33,26 @@ pub trait Command: Sync {
 }
 
 /// Every command, in the order that help lists them.
-pub const ALL: &[&dyn Command] =
-    &[&get::Get, &delete::Delete, &api_resources::ApiResources, &api_resources::ApiVersions, &version::Version];
+pub const ALL: &[&dyn Command] = &[
+    &create::Create,
+    &expose::Expose,
+    &run::Run,
+    &set::Set,
+    &get::Get,
+    &delete::Delete,
+    &rollout::Rollout,
+    &scale::Scale,
+    &logs::Logs,
+    &exec::Attach,
+    &exec::Exec,
+    &patch::Patch,
+    &apply::Apply,
+    &label::Label,
+    &label::Annotate,
+    &api_resources::ApiResources,
+    &api_resources::ApiVersions,
+    &version::Version,
+];
 
 /// kubectl's whole command line.
 pub fn command() -> Words {

@@ -1,0 +1,91 @@
+//! `kubectl exec` and `kubectl attach`.
+use super::Command;
+use crate::{
+    Context, Error, Result, pods,
+    select::{flag, text, words},
+    streams::{self, Streams},
+};
+use async_trait::async_trait;
+use clap::{Arg, ArgAction, ArgMatches, Command as Words};
+
+pub struct Exec;
+pub struct Attach;
+
+fn flags(words: Words) -> Words {
+    words
+        .arg(
+            Arg::new("container")
+                .short('c')
+                .long("container")
+                .help("Container name. If omitted, use the default container, or the first one."),
+        )
+        .arg(Arg::new("stdin").short('i').long("stdin").action(ArgAction::SetTrue).help("Pass stdin to the container"))
+        .arg(Arg::new("tty").short('t').long("tty").action(ArgAction::SetTrue).help("Stdin is a TTY"))
+        .arg(
+            crate::global::boolean(Arg::new("quiet").short('q').long("quiet"))
+                .default_value("false")
+                .help("Only print output from the remote session"),
+        )
+        .arg(
+            Arg::new("pod-running-timeout")
+                .long("pod-running-timeout")
+                .default_value("1m0s")
+                .help("The length of time to wait until at least one pod is running"),
+        )
+}
+
+#[async_trait]
+impl Command for Exec {
+    fn words(&self) -> Words {
+        flags(Words::new("exec").about("Execute a command in a container"))
+            .arg(Arg::new("pod").required(true).value_name("POD | TYPE/NAME"))
+            .arg(Arg::new("command").num_args(0..).last(true))
+    }
+
+    async fn run(&self, context: &Context, matches: &ArgMatches) -> Result<()> {
+        let command = words(matches, "command");
+        if command.is_empty() {
+            return Err(Error::message("you must specify at least one command for the container"));
+        }
+        let pod = pods::one(context, &text(matches, "pod")).await?;
+        if let Some(phase @ ("Succeeded" | "Failed")) = pod["status"]["phase"].as_str() {
+            return Err(Error::message(format!(
+                "cannot exec into a container in a completed pod; current phase is {phase}"
+            )));
+        }
+        let asked = text(matches, "container");
+        if !flag(matches, "quiet") {
+            pods::tell_default(&pod, &asked);
+        }
+        let streams = Streams::new(flag(matches, "stdin"), flag(matches, "tty"));
+        let (namespace, name) = place(&pod);
+        streams::exec(context, namespace, name, &pods::container(&pod, &asked), &command, streams).await
+    }
+}
+
+#[async_trait]
+impl Command for Attach {
+    fn words(&self) -> Words {
+        flags(Words::new("attach").about("Attach to a running container"))
+            .arg(Arg::new("pod").required(true).value_name("POD | TYPE/NAME"))
+    }
+
+    async fn run(&self, context: &Context, matches: &ArgMatches) -> Result<()> {
+        let pod = pods::one(context, &text(matches, "pod")).await?;
+        let asked = text(matches, "container");
+        let streams = Streams::new(flag(matches, "stdin"), flag(matches, "tty"));
+        if !flag(matches, "quiet") {
+            pods::tell_default(&pod, &asked);
+            if streams.stdin {
+                eprintln!("If you don't see a command prompt, try pressing enter.");
+            }
+        }
+        let (namespace, name) = place(&pod);
+        streams::attach(context, namespace, name, &pods::container(&pod, &asked), streams).await
+    }
+}
+
+fn place(pod: &serde_json::Value) -> (&str, &str) {
+    let metadata = &pod["metadata"];
+    (metadata["namespace"].as_str().unwrap_or_default(), metadata["name"].as_str().unwrap_or_default())
+}

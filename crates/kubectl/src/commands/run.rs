@@ -1,0 +1,235 @@
+//! `kubectl run`: one pod from an image.
+use super::Command;
+use crate::{
+    Context, Error, Result,
+    global::boolean,
+    select::{flag, text, words},
+    streams,
+    write::{self, DryRun, Writer},
+};
+use async_trait::async_trait;
+use clap::{Arg, ArgAction, ArgMatches, Command as Words};
+use serde_json::{Value, json};
+
+pub struct Run;
+
+#[async_trait]
+impl Command for Run {
+    fn words(&self) -> Words {
+        write::flags(Words::new("run").about("Run a particular image on the cluster"))
+            .arg(Arg::new("name").required(true))
+            .arg(Arg::new("args").num_args(0..).last(true))
+            .arg(Arg::new("image").long("image").help("The image for the container to run."))
+            .arg(
+                Arg::new("image-pull-policy")
+                    .long("image-pull-policy")
+                    .help("The image pull policy for the container."),
+            )
+            .arg(
+                Arg::new("restart")
+                    .long("restart")
+                    .default_value("Always")
+                    .value_parser(["Always", "OnFailure", "Never"])
+                    .help("The restart policy for this Pod."),
+            )
+            .arg(
+                Arg::new("env")
+                    .long("env")
+                    .action(ArgAction::Append)
+                    .help("Environment variables to set in the container."),
+            )
+            .arg(Arg::new("labels").short('l').long("labels").help("Comma separated labels to apply to the pod."))
+            .arg(
+                Arg::new("annotations")
+                    .long("annotations")
+                    .action(ArgAction::Append)
+                    .help("Annotations to apply to the pod."),
+            )
+            .arg(
+                Arg::new("port")
+                    .long("port")
+                    .value_parser(clap::value_parser!(u16))
+                    .help("The port that this container exposes."),
+            )
+            .arg(Arg::new("overrides").long("overrides").help("An inline JSON override for the generated object."))
+            .arg(
+                Arg::new("override-type")
+                    .long("override-type")
+                    .default_value("merge")
+                    .value_parser(["merge", "strategic", "json"])
+                    .help("The method used to override the generated object."),
+            )
+            .arg(
+                boolean(Arg::new("command").long("command"))
+                    .default_value("false")
+                    .help("If true and extra arguments are present, use them as the 'command' field in the container."),
+            )
+            .arg(
+                boolean(Arg::new("expose").long("expose"))
+                    .default_value("false")
+                    .help("If true, create a ClusterIP service associated with the pod."),
+            )
+            .arg(
+                boolean(Arg::new("privileged").long("privileged"))
+                    .default_value("false")
+                    .help("If true, run the container in privileged mode."),
+            )
+            .arg(
+                Arg::new("stdin")
+                    .short('i')
+                    .long("stdin")
+                    .action(ArgAction::SetTrue)
+                    .help("Keep stdin open on the container in the pod."),
+            )
+            .arg(
+                Arg::new("tty")
+                    .short('t')
+                    .long("tty")
+                    .action(ArgAction::SetTrue)
+                    .help("Allocate a TTY for the container in the pod."),
+            )
+            .arg(
+                boolean(Arg::new("attach").long("attach"))
+                    .help("If true, wait for the Pod to start running, and then attach to it."),
+            )
+            .arg(
+                boolean(Arg::new("rm").long("rm"))
+                    .default_value("false")
+                    .help("If true, delete the pod after it exits."),
+            )
+            .arg(
+                boolean(Arg::new("quiet").short('q').long("quiet"))
+                    .default_value("false")
+                    .help("If true, suppress prompt messages."),
+            )
+            .arg(
+                Arg::new("pod-running-timeout")
+                    .long("pod-running-timeout")
+                    .default_value("1m0s")
+                    .help("The length of time to wait until at least one pod is running"),
+            )
+    }
+
+    async fn run(&self, context: &Context, matches: &ArgMatches) -> Result<()> {
+        let writer = Writer::new(context, matches, "kubectl-run")?;
+        let image = text(matches, "image");
+        if image.is_empty() {
+            return Err(Error::message("required flag(s) \"image\" not set"));
+        }
+        let interactive = flag(matches, "stdin") || flag(matches, "tty");
+        let attach = matches.get_one::<bool>("attach").copied().unwrap_or(interactive);
+        let remove = flag(matches, "rm");
+        if remove && !attach {
+            return Err(Error::message("--rm should only be used for attached containers"));
+        }
+        if attach && writer.dry_run != DryRun::None {
+            return Err(Error::message(
+                "--dry-run=[server|client] can't be used with attached containers options (--attach, --stdin, or --tty)",
+            ));
+        }
+        let pod = overridden(pod(matches, &image, attach)?, matches)?;
+        let created = writer.create_generated(pod).await?;
+        if flag(matches, "expose") {
+            writer.create_generated(service(matches)?).await?;
+        }
+        if !attach {
+            return Ok(());
+        }
+        let attached = streams::attach_when_running(context, matches, &created).await;
+        if remove {
+            let target = crate::select::of_object(context, &created).await?;
+            context.api().await?.delete(&target.path(), &json!({})).await?;
+            let name = text(matches, "name");
+            let namespace = target.namespace.unwrap_or_default();
+            context.line(format!("pod \"{name}\" deleted from {namespace} namespace"))?;
+        }
+        attached
+    }
+}
+
+fn labels(matches: &ArgMatches) -> Result<Value> {
+    let given = text(matches, "labels");
+    if given.is_empty() {
+        return Ok(json!({"run": text(matches, "name")}));
+    }
+    let words: Vec<String> = given.split(',').map(str::to_owned).collect();
+    let (set, _) = write::pairs(&words)?;
+    Ok(set
+        .into_iter()
+        .collect::<std::collections::BTreeMap<_, _>>()
+        .into_iter()
+        .map(|(k, v)| (k, Value::from(v)))
+        .collect())
+}
+
+fn pod(matches: &ArgMatches, image: &str, attach: bool) -> Result<Value> {
+    let name = text(matches, "name");
+    let mut container = json!({"name": name, "image": image, "resources": {}});
+    let arguments = words(matches, "args");
+    if !arguments.is_empty() {
+        container[if flag(matches, "command") { "command" } else { "args" }] = json!(arguments);
+    }
+    let policy = text(matches, "image-pull-policy");
+    if !policy.is_empty() {
+        container["imagePullPolicy"] = json!(policy);
+    }
+    let (env, _) = write::pairs(&words(matches, "env"))?;
+    if !env.is_empty() {
+        container["env"] = env.into_iter().map(|(k, v)| json!({"name": k, "value": v})).collect();
+    }
+    if let Some(port) = matches.get_one::<u16>("port") {
+        container["ports"] = json!([{"containerPort": port}]);
+    }
+    if flag(matches, "privileged") {
+        container["securityContext"] = json!({"privileged": true});
+    }
+    if flag(matches, "stdin") {
+        container["stdin"] = json!(true);
+        container["stdinOnce"] = json!(attach);
+    }
+    if flag(matches, "tty") {
+        container["tty"] = json!(true);
+    }
+    let mut pod = json!({
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name, "labels": labels(matches)?},
+        "spec": {"containers": [container], "restartPolicy": text(matches, "restart"), "dnsPolicy": "ClusterFirst"},
+        "status": {},
+    });
+    let (annotations, _) = write::pairs(&words(matches, "annotations"))?;
+    for (key, value) in annotations {
+        pod["metadata"]["annotations"][key] = json!(value);
+    }
+    Ok(pod)
+}
+
+fn service(matches: &ArgMatches) -> Result<Value> {
+    let Some(port) = matches.get_one::<u16>("port") else {
+        return Err(Error::message("--port must be set when exposing a service"));
+    };
+    Ok(json!({
+        "apiVersion": "v1", "kind": "Service", "metadata": {"name": text(matches, "name")},
+        "spec": {"ports": [{"port": port, "protocol": "TCP", "targetPort": port}], "selector": labels(matches)?},
+        "status": {"loadBalancer": {}},
+    }))
+}
+
+fn overridden(mut object: Value, matches: &ArgMatches) -> Result<Value> {
+    let text_of = text(matches, "overrides");
+    if text_of.is_empty() {
+        return Ok(object);
+    }
+    let refused = |e: &dyn std::fmt::Display| Error::message(format!("Invalid overrides: {e}"));
+    match text(matches, "override-type").as_str() {
+        "json" => apimachinery::patch::json_patch(&mut object, text_of.as_bytes()).map_err(|e| refused(&e))?,
+        "strategic" => {
+            let patch = serde_json::from_str(&text_of).map_err(|e| refused(&e))?;
+            let schema =
+                apimachinery::schema::of("", "v1", "Pod").ok_or_else(|| Error::message("no schema for Pod"))?;
+            object = apimachinery::patch::strategic_merge_patch(object, patch, schema).map_err(|e| refused(&e))?;
+        }
+        _ => apimachinery::patch::merge_patch(&mut object, serde_json::from_str(&text_of).map_err(|e| refused(&e))?),
+    }
+    Ok(object)
+}

@@ -1,0 +1,502 @@
+//! The objects that `kubectl create <kind>` makes from flags. Pure: flags in, object out.
+use crate::{
+    Error, Result,
+    select::{flag, text, words},
+    write::pairs,
+};
+use base64::{Engine, engine::general_purpose::STANDARD};
+use clap::{Arg, ArgAction, ArgMatches, Command as Words};
+use serde_json::{Map, Value, json};
+use std::{fs, path::Path};
+
+/// One kind that can be made.
+pub struct Generator {
+    pub words: fn() -> Words,
+    pub make: fn(&ArgMatches) -> Result<Value>,
+}
+
+/// Every kind, in the order that help lists them.
+pub const ALL: &[Generator] = &[
+    Generator {
+        words: || named("clusterrole", "Create a cluster role").args(rule_flags()).arg(repeated("aggregation-rule")),
+        make: |m| role(m, "ClusterRole"),
+    },
+    Generator {
+        words: || binding_words("clusterrolebinding", "Create a cluster role binding for a particular cluster role"),
+        make: |m| binding(m, "ClusterRoleBinding"),
+    },
+    Generator {
+        words: || {
+            data_words(
+                named("configmap", "Create a config map from a local file, directory or literal value")
+                    .visible_alias("cm"),
+            )
+        },
+        make: config_map,
+    },
+    Generator {
+        words: || {
+            job_words(named("cronjob", "Create a cron job with the specified name").visible_alias("cj"))
+                .arg(one("schedule"))
+                .arg(one("restart").default_value("OnFailure"))
+        },
+        make: cron_job,
+    },
+    Generator { words: deployment_words, make: deployment },
+    Generator { words: || job_words(named("job", "Create a job with the specified name")), make: job },
+    Generator {
+        words: || named("namespace", "Create a namespace with the specified name").visible_alias("ns"),
+        make: |m| Ok(object("v1", "Namespace", m, json!({"spec": {}, "status": {}}))),
+    },
+    Generator {
+        words: || {
+            named("priorityclass", "Create a priority class with the specified name")
+                .visible_alias("pc")
+                .arg(one("value").allow_negative_numbers(true))
+                .arg(switch("global-default"))
+                .arg(one("description"))
+                .arg(one("preemption-policy").default_value("PreemptLowerPriority"))
+        },
+        make: priority_class,
+    },
+    Generator {
+        words: || {
+            named("quota", "Create a quota with the specified name")
+                .visible_alias("resourcequota")
+                .arg(one("hard"))
+                .arg(one("scopes"))
+        },
+        make: quota,
+    },
+    Generator {
+        words: || named("role", "Create a role with single rule").args(rule_flags()),
+        make: |m| role(m, "Role"),
+    },
+    Generator {
+        words: || {
+            binding_words("rolebinding", "Create a role binding for a particular role or cluster role").arg(one("role"))
+        },
+        make: |m| binding(m, "RoleBinding"),
+    },
+    Generator { words: secret_words, make: secret },
+    Generator { words: service_words, make: service },
+    Generator {
+        words: || named("serviceaccount", "Create a service account with the specified name").visible_alias("sa"),
+        make: |m| Ok(object("v1", "ServiceAccount", m, json!({}))),
+    },
+];
+
+pub fn find(name: &str) -> Option<&'static Generator> {
+    ALL.iter().find(|generator| (generator.words)().get_name() == name)
+}
+
+fn one(name: &'static str) -> Arg {
+    Arg::new(name).long(name)
+}
+
+fn repeated(name: &'static str) -> Arg {
+    Arg::new(name).long(name).action(ArgAction::Append).value_delimiter(',')
+}
+
+fn switch(name: &'static str) -> Arg {
+    crate::global::boolean(Arg::new(name).long(name)).default_value("false")
+}
+
+fn named(kind: &'static str, about: &'static str) -> Words {
+    Words::new(kind).about(about).arg(Arg::new("name").required(true))
+}
+
+fn object(api_version: &str, kind: &str, matches: &ArgMatches, rest: Value) -> Value {
+    let mut object = json!({"apiVersion": api_version, "kind": kind, "metadata": {"name": text(matches, "name")}});
+    if let (Some(object), Value::Object(rest)) = (object.as_object_mut(), rest) {
+        object.extend(rest);
+    }
+    object
+}
+
+fn required(matches: &ArgMatches, name: &str) -> Result<String> {
+    let value = text(matches, name);
+    if value.is_empty() { Err(Error::message(format!("required flag(s) \"{name}\" not set"))) } else { Ok(value) }
+}
+
+fn data_words(words: Words) -> Words {
+    words
+        .arg(Arg::new("from-literal").long("from-literal").action(ArgAction::Append))
+        .arg(Arg::new("from-file").long("from-file").action(ArgAction::Append))
+        .arg(Arg::new("from-env-file").long("from-env-file").action(ArgAction::Append))
+        .arg(switch("append-hash"))
+}
+
+/// Keys and contents of `--from-literal`, `--from-file` and `--from-env-file`.
+fn data(matches: &ArgMatches) -> Result<Vec<(String, Vec<u8>)>> {
+    if flag(matches, "append-hash") {
+        return Err(Error::message("--append-hash is not implemented"));
+    }
+    let mut found: Vec<(String, Vec<u8>)> = Vec::new();
+    for literal in words(matches, "from-literal") {
+        let Some((key, value)) = literal.split_once('=').filter(|(key, _)| !key.is_empty()) else {
+            return Err(Error::message(format!("invalid literal source {literal}, expected key=value")));
+        };
+        let value = value.trim_matches(|c| c == '"' || c == '\'');
+        found.push((key.to_owned(), value.as_bytes().to_vec()));
+    }
+    for source in words(matches, "from-file") {
+        let (key, path) = match source.split_once('=') {
+            Some((key, path)) => (Some(key.to_owned()), path.to_owned()),
+            None => (None, source),
+        };
+        from_path(key, Path::new(&path), &mut found)?;
+    }
+    for path in words(matches, "from-env-file") {
+        let content = read(Path::new(&path))?;
+        for line in String::from_utf8_lossy(&content).lines().map(str::trim_start) {
+            if line.is_empty() || line.starts_with('#') {
+                continue;
+            }
+            let (key, value) = line
+                .split_once('=')
+                .map_or_else(|| (line, std::env::var(line).unwrap_or_default()), |(k, v)| (k, v.to_owned()));
+            found.push((key.to_owned(), value.into_bytes()));
+        }
+    }
+    let mut keys: Vec<&String> = found.iter().map(|(key, _)| key).collect();
+    keys.sort();
+    if let Some(twice) = keys.windows(2).find(|pair| pair[0] == pair[1]) {
+        return Err(Error::message(format!("cannot add key {}, another key by that name already exists", twice[0])));
+    }
+    if let Some((key, why)) =
+        found.iter().find_map(|(key, _)| Some((key, apimachinery::validation::is_config_map_key(key).pop()?)))
+    {
+        return Err(Error::message(format!("\"{key}\" is not a valid key name: {why}")));
+    }
+    Ok(found)
+}
+
+fn read(path: &Path) -> Result<Vec<u8>> {
+    fs::read(path).map_err(|e| Error::message(format!("error reading {}: {e}", path.display())))
+}
+
+fn from_path(key: Option<String>, path: &Path, found: &mut Vec<(String, Vec<u8>)>) -> Result<()> {
+    let name = |path: &Path| path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+    if !path.is_dir() {
+        found.push((key.unwrap_or_else(|| name(path)), read(path)?));
+        return Ok(());
+    }
+    if key.is_some() {
+        return Err(Error::message("cannot give a key name for a directory path"));
+    }
+    let mut entries: Vec<_> = fs::read_dir(path)?.flatten().map(|e| e.path()).filter(|p| p.is_file()).collect();
+    entries.sort();
+    for entry in entries {
+        found.push((name(&entry), read(&entry)?));
+    }
+    Ok(())
+}
+
+fn config_map(matches: &ArgMatches) -> Result<Value> {
+    let (mut plain, mut binary) = (Map::new(), Map::new());
+    for (key, content) in data(matches)? {
+        match String::from_utf8(content) {
+            Ok(text) => drop(plain.insert(key, text.into())),
+            Err(bytes) => drop(binary.insert(key, STANDARD.encode(bytes.as_bytes()).into())),
+        }
+    }
+    let mut map = object("v1", "ConfigMap", matches, json!({}));
+    for (field, content) in [("data", plain), ("binaryData", binary)] {
+        if !content.is_empty() {
+            map[field] = Value::Object(content);
+        }
+    }
+    Ok(map)
+}
+
+fn secret_words() -> Words {
+    let registry = named("docker-registry", "Create a secret for use with a Docker registry")
+        .arg(one("docker-server").default_value("https://index.docker.io/v1/"))
+        .args(["docker-username", "docker-password", "docker-email"].map(one))
+        .arg(Arg::new("from-file").long("from-file").action(ArgAction::Append));
+    Words::new("secret")
+        .about("Create a secret using a specified subcommand")
+        .subcommand_required(true)
+        .subcommand(crate::write::flags(registry))
+        .subcommand(crate::write::flags(
+            data_words(named("generic", "Create a secret from a local file, directory, or literal value"))
+                .arg(one("type")),
+        ))
+        .subcommand(crate::write::flags(named("tls", "Create a TLS secret").arg(one("cert")).arg(one("key"))))
+}
+
+fn secret(matches: &ArgMatches) -> Result<Value> {
+    let Some((form, inner)) = matches.subcommand() else { return Err(Error::message("a secret type is needed")) };
+    let (kind, content) = match form {
+        "docker-registry" => {
+            let (user, password) = (required(inner, "docker-username")?, required(inner, "docker-password")?);
+            let mut login =
+                json!({"username": user, "password": password, "auth": STANDARD.encode(format!("{user}:{password}"))});
+            let email = text(inner, "docker-email");
+            if !email.is_empty() {
+                login["email"] = json!(email);
+            }
+            let auths = json!({"auths": {text(inner, "docker-server"): login}}).to_string();
+            ("kubernetes.io/dockerconfigjson".to_owned(), vec![(".dockerconfigjson".to_owned(), auths.into_bytes())])
+        }
+        "tls" => {
+            let content = |flag: &str| required(inner, flag).and_then(|path| read(Path::new(&path)));
+            let pair = vec![("tls.crt".to_owned(), content("cert")?), ("tls.key".to_owned(), content("key")?)];
+            ("kubernetes.io/tls".to_owned(), pair)
+        }
+        _ => (text(inner, "type"), data(inner)?),
+    };
+    let mut secret = object("v1", "Secret", inner, json!({}));
+    if !content.is_empty() {
+        secret["data"] = content.into_iter().map(|(key, bytes)| (key, Value::from(STANDARD.encode(bytes)))).collect();
+    }
+    if !kind.is_empty() {
+        secret["type"] = json!(kind);
+    }
+    Ok(secret)
+}
+
+fn deployment_words() -> Words {
+    named("deployment", "Create a deployment with the specified name")
+        .visible_alias("deploy")
+        .arg(repeated("image"))
+        .arg(one("replicas").short('r').default_value("1").value_parser(clap::value_parser!(i32)))
+        .arg(one("port").value_parser(clap::value_parser!(u16)))
+        .arg(Arg::new("command").num_args(0..).last(true))
+}
+
+/// `registry/team/web:1` is a container called `web`.
+fn container_name(image: &str) -> String {
+    let last = image.rsplit('/').next().unwrap_or(image);
+    last.split(['@', ':']).next().unwrap_or(last).replace(['_', '.'], "-")
+}
+
+fn deployment(matches: &ArgMatches) -> Result<Value> {
+    let images = words(matches, "image");
+    if images.is_empty() {
+        return Err(Error::message("required flag(s) \"image\" not set"));
+    }
+    let command = words(matches, "command");
+    if images.len() > 1 && !command.is_empty() {
+        return Err(Error::message("cannot specify multiple --image options and command"));
+    }
+    let mut containers: Vec<Value> =
+        images.iter().map(|image| json!({"name": container_name(image), "image": image, "resources": {}})).collect();
+    if let Some(first) = containers.first_mut() {
+        if !command.is_empty() {
+            first["command"] = json!(command);
+        }
+        if let Some(port) = matches.get_one::<u16>("port") {
+            first["ports"] = json!([{"containerPort": port}]);
+        }
+    }
+    let labels = json!({"app": text(matches, "name")});
+    let mut deployment = object("apps/v1", "Deployment", matches, json!({}));
+    deployment["metadata"]["labels"] = labels.clone();
+    deployment["spec"] = json!({
+        "replicas": matches.get_one::<i32>("replicas"),
+        "selector": {"matchLabels": labels},
+        "strategy": {},
+        "template": {"metadata": {"labels": labels}, "spec": {"containers": containers}},
+    });
+    deployment["status"] = json!({});
+    Ok(deployment)
+}
+
+fn job_words(words: Words) -> Words {
+    words.arg(one("image")).arg(one("from")).arg(Arg::new("command").num_args(0..).last(true))
+}
+
+fn job_template(matches: &ArgMatches, restart: &str) -> Result<Value> {
+    if !text(matches, "from").is_empty() {
+        return Err(Error::message("--from is not implemented"));
+    }
+    let mut container = json!({"name": text(matches, "name"), "image": required(matches, "image")?, "resources": {}});
+    let command = words(matches, "command");
+    if !command.is_empty() {
+        container["command"] = json!(command);
+    }
+    Ok(json!({"template": {"metadata": {}, "spec": {"containers": [container], "restartPolicy": restart}}}))
+}
+
+fn job(matches: &ArgMatches) -> Result<Value> {
+    Ok(object("batch/v1", "Job", matches, json!({"spec": job_template(matches, "Never")?, "status": {}})))
+}
+
+fn cron_job(matches: &ArgMatches) -> Result<Value> {
+    let template = job_template(matches, &text(matches, "restart"))?;
+    let spec = json!({
+        "jobTemplate": {"metadata": {"name": text(matches, "name")}, "spec": template},
+        "schedule": required(matches, "schedule")?,
+    });
+    Ok(object("batch/v1", "CronJob", matches, json!({"spec": spec, "status": {}})))
+}
+
+fn priority_class(matches: &ArgMatches) -> Result<Value> {
+    let value: i32 = text(matches, "value").parse().or_else(|e| {
+        if text(matches, "value").is_empty() { Ok(0) } else { Err(Error::message(format!("--value: {e}"))) }
+    })?;
+    let mut class = object(
+        "scheduling.k8s.io/v1",
+        "PriorityClass",
+        matches,
+        json!({"value": value, "preemptionPolicy": text(matches, "preemption-policy")}),
+    );
+    if flag(matches, "global-default") {
+        class["globalDefault"] = json!(true);
+    }
+    if !text(matches, "description").is_empty() {
+        class["description"] = json!(text(matches, "description"));
+    }
+    Ok(class)
+}
+
+fn quota(matches: &ArgMatches) -> Result<Value> {
+    let list =
+        |name: &str| text(matches, name).split(',').filter(|w| !w.is_empty()).map(str::to_owned).collect::<Vec<_>>();
+    let (hard, _) = pairs(&list("hard"))?;
+    let mut spec = json!({});
+    if !hard.is_empty() {
+        spec["hard"] = hard.into_iter().map(|(k, v)| (k, Value::from(v))).collect();
+    }
+    let scopes = list("scopes");
+    if !scopes.is_empty() {
+        spec["scopes"] = json!(scopes);
+    }
+    Ok(object("v1", "ResourceQuota", matches, json!({"spec": spec, "status": {}})))
+}
+
+fn rule_flags() -> [Arg; 4] {
+    [repeated("verb"), repeated("resource"), repeated("resource-name"), repeated("non-resource-url")]
+}
+
+/// `--resource=deployments.apps,pods/log`: one rule a group.
+fn role(matches: &ArgMatches, kind: &str) -> Result<Value> {
+    let (verbs, urls, names) =
+        (words(matches, "verb"), words(matches, "non-resource-url"), words(matches, "resource-name"));
+    if verbs.is_empty() {
+        return Err(Error::message("at least one verb must be specified"));
+    }
+    let mut groups: Vec<(String, Vec<String>)> = Vec::new();
+    for word in words(matches, "resource") {
+        let (resource, sub) = word.split_once('/').map_or((word.as_str(), ""), |(r, s)| (r, s));
+        let (plural, group) = resource.split_once('.').unwrap_or((resource, ""));
+        let name = if sub.is_empty() { plural.to_owned() } else { format!("{plural}/{sub}") };
+        match groups.iter_mut().find(|(g, _)| g == group) {
+            Some((_, resources)) => resources.push(name),
+            None => groups.push((group.to_owned(), vec![name])),
+        }
+    }
+    if groups.is_empty() && urls.is_empty() {
+        return Err(Error::message("one of resource or nonResourceURL must be specified"));
+    }
+    let mut rules: Vec<Value> = groups
+        .into_iter()
+        .map(|(group, resources)| {
+            let mut rule = json!({"apiGroups": [group], "resources": resources, "verbs": verbs});
+            if !names.is_empty() {
+                rule["resourceNames"] = json!(names);
+            }
+            rule
+        })
+        .collect();
+    if !urls.is_empty() {
+        rules.push(json!({"nonResourceURLs": urls, "verbs": verbs}));
+    }
+    Ok(object("rbac.authorization.k8s.io/v1", kind, matches, json!({"rules": rules})))
+}
+
+fn binding_words(kind: &'static str, about: &'static str) -> Words {
+    named(kind, about).arg(one("clusterrole")).args([repeated("user"), repeated("group"), repeated("serviceaccount")])
+}
+
+fn binding(matches: &ArgMatches, kind: &str) -> Result<Value> {
+    let cluster_role = text(matches, "clusterrole");
+    let role = if kind == "RoleBinding" { text(matches, "role") } else { String::new() };
+    let (role_kind, name) = match (cluster_role.is_empty(), role.is_empty()) {
+        (false, true) => ("ClusterRole", cluster_role),
+        (true, false) => ("Role", role),
+        _ if kind == "RoleBinding" => {
+            return Err(Error::message("exactly one of clusterrole or role must be specified"));
+        }
+        _ => return Err(Error::message("required flag(s) \"clusterrole\" not set")),
+    };
+    const GROUP: &str = "rbac.authorization.k8s.io";
+    let mut subjects = Vec::new();
+    for (flag, subject) in [("user", "User"), ("group", "Group")] {
+        subjects.extend(
+            words(matches, flag).into_iter().map(|name| json!({"kind": subject, "apiGroup": GROUP, "name": name})),
+        );
+    }
+    for account in words(matches, "serviceaccount") {
+        let Some((namespace, name)) = account.split_once(':') else {
+            return Err(Error::message("serviceaccount must be <namespace>:<name>"));
+        };
+        subjects.push(json!({"kind": "ServiceAccount", "name": name, "namespace": namespace}));
+    }
+    let mut made = object(
+        "rbac.authorization.k8s.io/v1",
+        kind,
+        matches,
+        json!({"roleRef": {"apiGroup": GROUP, "kind": role_kind, "name": name}}),
+    );
+    if !subjects.is_empty() {
+        made["subjects"] = json!(subjects);
+    }
+    Ok(made)
+}
+
+fn service_words() -> Words {
+    let form = |name: &'static str, about: &'static str| crate::write::flags(named(name, about).arg(repeated("tcp")));
+    Words::new("service")
+        .visible_alias("svc")
+        .about("Create a service using a specified subcommand")
+        .subcommand_required(true)
+        .subcommand(form("clusterip", "Create a ClusterIP service").arg(one("clusterip")))
+        .subcommand(
+            form("nodeport", "Create a NodePort service").arg(one("node-port").value_parser(clap::value_parser!(u16))),
+        )
+        .subcommand(form("loadbalancer", "Create a LoadBalancer service"))
+        .subcommand(form("externalname", "Create an ExternalName service").arg(one("external-name")))
+}
+
+fn service(matches: &ArgMatches) -> Result<Value> {
+    let Some((form, inner)) = matches.subcommand() else { return Err(Error::message("a service type is needed")) };
+    let mut ports = Vec::new();
+    for spec in words(inner, "tcp") {
+        let (port, target) = spec.split_once(':').unwrap_or((&spec, &spec));
+        let number: u16 = port.parse().map_err(|_| Error::message(format!("invalid port {port:?}")))?;
+        let target_port = target.parse::<u16>().map_or_else(|_| json!(target), |n| json!(n));
+        ports.push(
+            json!({"name": spec.replace(':', "-"), "port": number, "protocol": "TCP", "targetPort": target_port}),
+        );
+    }
+    let kind = match form {
+        "nodeport" => "NodePort",
+        "loadbalancer" => "LoadBalancer",
+        "externalname" => "ExternalName",
+        _ => "ClusterIP",
+    };
+    let cluster_ip = if form == "clusterip" { text(inner, "clusterip") } else { String::new() };
+    if ports.is_empty() && form != "externalname" && cluster_ip != "None" {
+        return Err(Error::message("at least one tcp port specifier must be provided"));
+    }
+    let labels = json!({"app": text(inner, "name")});
+    let mut spec = json!({"selector": labels, "type": kind});
+    if !ports.is_empty() {
+        spec["ports"] = json!(ports);
+    }
+    if !cluster_ip.is_empty() {
+        spec["clusterIP"] = json!(cluster_ip);
+    }
+    if form == "externalname" {
+        spec["externalName"] = json!(required(inner, "external-name")?);
+    }
+    if let (true, Some(port)) = (form == "nodeport", inner.try_get_one::<u16>("node-port").ok().flatten()) {
+        spec["ports"][0]["nodePort"] = json!(port);
+    }
+    let mut made = object("v1", "Service", inner, json!({"spec": spec, "status": {"loadBalancer": {}}}));
+    made["metadata"]["labels"] = labels;
+    Ok(made)
+}

@@ -1,0 +1,100 @@
+//! Finding the pods behind a name: `pod/x`, `deployment/x`, `service/x`.
+use crate::{
+    Context, Error, Result,
+    http::with_query,
+    select::{self, Target},
+};
+use serde_json::Value;
+
+/// The label selector of a workload or service.
+fn selector(object: &Value) -> Option<String> {
+    let pairs = |map: &Value| {
+        let pairs = map.as_object()?.iter().map(|(k, v)| format!("{k}={}", v.as_str().unwrap_or_default()));
+        Some(pairs.collect::<Vec<_>>().join(","))
+    };
+    let selector = &object["spec"]["selector"];
+    match object["kind"].as_str()? {
+        "Service" | "ReplicationController" => pairs(selector),
+        _ => {
+            let typed = serde_json::from_value(selector.clone()).ok()?;
+            Some(apimachinery::labels::from_label_selector(&typed).ok()?.to_string())
+        }
+    }
+}
+
+/// One pod for a target, the one most likely to serve: running and ready first, then the oldest.
+///
+/// # Errors
+/// There is none.
+pub async fn one(context: &Context, word: &str) -> Result<Value> {
+    let mut found = all(context, word).await?;
+    found.sort_by_key(|pod| {
+        let ready = pod["status"]["conditions"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .any(|c| c["type"] == "Ready" && c["status"] == "True");
+        let created = pod["metadata"]["creationTimestamp"].as_str().unwrap_or_default().to_owned();
+        (!ready, pod["status"]["phase"] != "Running", created)
+    });
+    found.into_iter().next().ok_or_else(|| Error::message(format!("no pods found for {word}")))
+}
+
+/// All pods for a word.
+///
+/// # Errors
+/// It is unknown, or selects no pods.
+pub async fn all(context: &Context, word: &str) -> Result<Vec<Value>> {
+    let word = if word.contains('/') { word.to_owned() } else { format!("pods/{word}") };
+    let targets = select::from_words(context, &[word], false).await?;
+    let Some(target) = targets.first() else { return Err(Error::message("expected a pod")) };
+    let api = context.api().await?;
+    let object = api.get(&target.path()).await?;
+    if target.resource.kind == "Pod" {
+        return Ok(vec![object]);
+    }
+    let Some(selector) = selector(&object).filter(|s| !s.is_empty()) else {
+        return Err(Error::message(format!(
+            "cannot attach to *{}: selector for {} not implemented",
+            target.resource.group_version(),
+            target.resource.kind
+        )));
+    };
+    by_labels(context, target.namespace.as_deref(), &selector).await
+}
+
+/// Pods of a namespace by labels.
+///
+/// # Errors
+/// The server refuses.
+pub async fn by_labels(context: &Context, namespace: Option<&str>, selector: &str) -> Result<Vec<Value>> {
+    let resource = context.mapper().await?.resource("pods")?.clone();
+    let target = Target { resource, name: None, namespace: namespace.map(str::to_owned) };
+    let mut list = context.api().await?.get(&with_query(&target.path(), &[("labelSelector", selector)])).await?;
+    match list["items"].take() {
+        Value::Array(items) => Ok(items),
+        _ => Ok(Vec::new()),
+    }
+}
+
+/// The container asked for, the annotated default, or the first.
+pub fn container(pod: &Value, asked: &str) -> String {
+    if !asked.is_empty() {
+        return asked.to_owned();
+    }
+    let default = &pod["metadata"]["annotations"]["kubectl.kubernetes.io/default-container"];
+    let first = &pod["spec"]["containers"][0]["name"];
+    default.as_str().or(first.as_str()).unwrap_or_default().to_owned()
+}
+
+/// Say which container was chosen when there was a choice.
+pub fn tell_default(pod: &Value, asked: &str) {
+    let names: Vec<&str> = ["containers", "ephemeralContainers", "initContainers"]
+        .iter()
+        .flat_map(|list| pod["spec"][*list].as_array().into_iter().flatten())
+        .filter_map(|c| c["name"].as_str())
+        .collect();
+    if asked.is_empty() && names.len() > 1 {
+        eprintln!("Defaulted container \"{}\" out of: {}", container(pod, ""), names.join(", "));
+    }
+}

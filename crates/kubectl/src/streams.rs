@@ -1,0 +1,205 @@
+//! Standard streams of a container: `exec`, `attach` and `run -it`, over WebSocket.
+use crate::{
+    Context, Error, Result,
+    select::{self, flag, text},
+};
+use clap::ArgMatches;
+use k8s_openapi::{api::core::v1::Pod, apimachinery::pkg::apis::meta::v1::Status};
+use kube::{
+    Api,
+    api::{AttachParams, AttachedProcess, TerminalSize},
+};
+use rustix::termios::{self, OptionalActions, Termios};
+use serde_json::Value;
+use std::time::Duration;
+use tokio::{
+    io::{AsyncWriteExt, copy},
+    signal::unix::{SignalKind, signal},
+};
+
+/// Which streams are wanted.
+#[derive(Clone, Copy, Debug)]
+pub struct Streams {
+    pub stdin: bool,
+    pub tty: bool,
+}
+
+impl Streams {
+    /// `-t` needs a terminal of our own.
+    pub fn new(stdin: bool, tty: bool) -> Self {
+        if tty && !termios::isatty(std::io::stdin()) {
+            eprintln!("Unable to use a TTY - input is not a terminal or the right kind of file");
+            return Streams { stdin, tty: false };
+        }
+        Streams { stdin, tty: tty && stdin }
+    }
+
+    fn parameters(self, container: &str) -> AttachParams {
+        let params = AttachParams::default().stdin(self.stdin).stdout(true).stderr(!self.tty).tty(self.tty);
+        if container.is_empty() { params } else { params.container(container) }
+    }
+}
+
+/// The terminal without line editing and echo, until this is dropped.
+struct RawTerminal(Termios);
+
+impl RawTerminal {
+    fn enter() -> Option<Self> {
+        let stdin = std::io::stdin();
+        let before = termios::tcgetattr(&stdin).ok()?;
+        let mut raw = before.clone();
+        raw.make_raw();
+        termios::tcsetattr(&stdin, OptionalActions::Now, &raw).ok()?;
+        Some(RawTerminal(before))
+    }
+}
+
+impl Drop for RawTerminal {
+    fn drop(&mut self) {
+        let _ = termios::tcsetattr(std::io::stdin(), OptionalActions::Now, &self.0);
+    }
+}
+
+fn refused(error: kube::Error) -> Error {
+    match error {
+        kube::Error::Api(status) => Error::Server(Box::new(crate::error::Status {
+            code: status.code,
+            reason: status.reason.clone(),
+            message: status.message.clone(),
+            body: Value::Null,
+        })),
+        other => Error::message(other.to_string()),
+    }
+}
+
+/// Run a command in a container.
+///
+/// # Errors
+/// The server refuses, or the command ends with another code than 0.
+pub async fn exec(
+    context: &Context,
+    namespace: &str,
+    pod: &str,
+    container: &str,
+    command: &[String],
+    streams: Streams,
+) -> Result<()> {
+    let pods: Api<Pod> = Api::namespaced(context.client().await?, namespace);
+    let process = pods.exec(pod, command, &streams.parameters(container)).await.map_err(refused)?;
+    connect(process, streams).await
+}
+
+/// Attach to a container's main process.
+///
+/// # Errors
+/// As [`exec`].
+pub async fn attach(context: &Context, namespace: &str, pod: &str, container: &str, streams: Streams) -> Result<()> {
+    let pods: Api<Pod> = Api::namespaced(context.client().await?, namespace);
+    let process = pods.attach(pod, &streams.parameters(container)).await.map_err(refused)?;
+    connect(process, streams).await
+}
+
+/// Tie our own streams to the process's until it ends.
+async fn connect(mut process: AttachedProcess, streams: Streams) -> Result<()> {
+    let raw = if streams.tty { RawTerminal::enter() } else { None };
+    let status = process.take_status();
+    if let Some(mut to) = process.stdin() {
+        tokio::spawn(async move {
+            // The end of our input is the end of the process's; when the process is gone first, nobody reads.
+            let _ = copy(&mut tokio::io::stdin(), &mut to).await;
+            let _ = to.shutdown().await;
+        });
+    }
+    if let Some(sizes) = process.terminal_size() {
+        tokio::spawn(follow_size(sizes));
+    }
+    let (stdout, stderr) = (process.stdout(), process.stderr());
+    let output = async {
+        if let Some(mut from) = stdout {
+            let mut out = tokio::io::stdout();
+            let _ = copy(&mut from, &mut out).await;
+            let _ = out.flush().await;
+        }
+    };
+    let errors = async {
+        if let Some(mut from) = stderr {
+            let mut out = tokio::io::stderr();
+            let _ = copy(&mut from, &mut out).await;
+            let _ = out.flush().await;
+        }
+    };
+    tokio::join!(output, errors);
+    let status = match status {
+        Some(status) => status.await,
+        None => None,
+    };
+    drop(raw);
+    ended(status)
+}
+
+/// Tell the process how large our terminal is, now and when that changes.
+async fn follow_size(mut sizes: futures::channel::mpsc::Sender<TerminalSize>) {
+    use futures::SinkExt;
+    let Ok(mut changed) = signal(SignalKind::window_change()) else { return };
+    loop {
+        if let Ok(size) = termios::tcgetwinsize(std::io::stdout())
+            && sizes.send(TerminalSize { height: size.ws_row, width: size.ws_col }).await.is_err()
+        {
+            return;
+        }
+        if changed.recv().await.is_none() {
+            return;
+        }
+    }
+}
+
+/// What the end of a process means for us.
+fn ended(status: Option<Status>) -> Result<()> {
+    let Some(status) = status.filter(|status| status.status.as_deref() == Some("Failure")) else { return Ok(()) };
+    let causes = status.details.as_ref().and_then(|d| d.causes.as_deref()).unwrap_or_default();
+    let code = causes
+        .iter()
+        .find(|c| c.reason.as_deref() == Some("ExitCode"))
+        .and_then(|c| c.message.as_deref()?.parse().ok());
+    match code {
+        Some(code) => {
+            eprintln!("command terminated with exit code {code}");
+            Err(Error::Exit(code))
+        }
+        None => Err(Error::message(status.message.unwrap_or_else(|| "the command failed".into()))),
+    }
+}
+
+/// `kubectl run --attach`: wait for the pod, then attach; if it has ended already, its log says what it did.
+///
+/// # Errors
+/// It does not run in time, or as [`attach`].
+pub async fn attach_when_running(context: &Context, matches: &ArgMatches, pod: &Value) -> Result<()> {
+    let target = select::of_object(context, pod).await?;
+    let name = target.name.clone().unwrap_or_default();
+    let namespace = target.namespace.clone().unwrap_or_default();
+    let patience = apimachinery::duration::parse(&text(matches, "pod-running-timeout"))
+        .map_err(|e| Error::message(e.to_string()))?;
+    let api = context.api().await?;
+    let running = async {
+        loop {
+            let pod = api.get(&target.path()).await?;
+            match pod["status"]["phase"].as_str() {
+                Some("Running") => return Ok::<_, Error>(true),
+                Some("Succeeded" | "Failed") => return Ok(false),
+                _ => tokio::time::sleep(Duration::from_millis(100)).await,
+            }
+        }
+    };
+    let running = tokio::time::timeout(patience, running);
+    let running = running.await.map_err(|_| Error::message("timed out waiting for the condition"))??;
+    if !running {
+        let log = api.get_raw(&format!("{}/log", target.path())).await?;
+        return context.print(log);
+    }
+    let streams = Streams::new(flag(matches, "stdin"), flag(matches, "tty"));
+    if !flag(matches, "quiet") && streams.stdin {
+        eprintln!("If you don't see a command prompt, try pressing enter.");
+    }
+    attach(context, &namespace, &name, "", streams).await
+}
