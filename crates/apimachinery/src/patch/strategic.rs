@@ -174,7 +174,7 @@ fn ordered_lists(
             Some(Value::Null) | None => None,
             Some(_) => return Err(Error::MixedList),
         };
-        let server_order = live.clone().unwrap_or_default();
+        let mut server_order = live.clone().unwrap_or_default();
         let merged = match (live, patched, deletions) {
             (None, None, _) => continue,
             (None, Some(patched), _) => match settled(Value::Array(patched), mode) {
@@ -187,7 +187,11 @@ fn ordered_lists(
                     merged = merge_lists(merged, deletions, rules, true, mode)?;
                 }
                 if let Some(patched) = patched {
+                    let added = patched.clone();
                     merged = merge_lists(merged, patched, rules, false, mode)?;
+                    if let Identity::Key(_) = identity {
+                        fill_gaps(&mut server_order, &merged, added, identity);
+                    }
                 }
                 merged
             }
@@ -195,6 +199,16 @@ fn ordered_lists(
         original.insert(key, Value::Array(order::normalize(merged, &wanted_order, &server_order, identity)));
     }
     Ok(())
+}
+
+/// Where items were deleted, upstream takes the first added ones for the server's next, which decides what stands
+/// before them.
+fn fill_gaps(server_order: &mut Vec<Value>, merged: &[Value], added: Vec<Value>, identity: Identity<'_>) {
+    let before = server_order.clone();
+    server_order.retain(|item| identity.position(merged, item).is_some());
+    let gaps = before.len() - server_order.len();
+    let new = added.into_iter().filter(|i| i.get(DIRECTIVE).is_none() && identity.position(&before, i).is_none());
+    server_order.extend(new.take(gaps));
 }
 
 fn take_list(patch: &mut Map<String, Value>, key: &str) -> Result<Option<Vec<Value>>, Error> {
