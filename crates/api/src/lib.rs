@@ -1,10 +1,13 @@
 //! Every built-in kind's behaviour, one file a kind, registered by one line in [`ALL`]. Pure.
 pub mod openapi;
 mod amounts;
+mod apps;
+mod batch;
 mod cells;
 mod core;
 mod data;
 mod decode;
+mod difference;
 mod info;
 mod kind;
 mod meta;

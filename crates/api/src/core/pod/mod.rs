@@ -4,6 +4,8 @@ mod print;
 pub mod resources;
 pub mod status;
 mod update;
+pub mod validate;
+pub mod warnings;
 
 pub use resources::{Amounts, effective_limits, effective_requests};
 pub use status::{condition, is_ready, is_restartable_init, is_terminal, phase, qos_class};
@@ -12,7 +14,10 @@ use crate::{
     kind::{Kind, spec_and_status},
     resource::{Grace, Info, Target},
 };
-use apimachinery::table::{Column, Row};
+use apimachinery::{
+    field::ErrorList,
+    table::{Column, Row},
+};
 use k8s_openapi::api::core::v1::Pod;
 
 const CONNECT: &[&str] = &["create", "get"];
@@ -84,11 +89,7 @@ impl Kind for Pod {
             Target::Status => {
                 self.metadata.owner_references.clone_from(&old.metadata.owner_references);
             }
-            Target::Other("ephemeralcontainers") => {
-                let ephemeral = self.spec.as_mut().and_then(|s| s.ephemeral_containers.take());
-                *self = Pod { metadata: std::mem::take(&mut self.metadata), ..old.clone() };
-                self.spec.get_or_insert_default().ephemeral_containers = ephemeral;
-            }
+            Target::Other("ephemeralcontainers") => update::keep_all_but_ephemeral(self, old),
             Target::Other("resize") => update::keep_all_but_resources(self, old),
             Target::Other(_) => {}
         }
@@ -96,6 +97,36 @@ impl Kind for Pod {
             // The quality of service never changes.
             let qos = old.status.as_ref().and_then(|s| s.qos_class.clone());
             self.status.get_or_insert_default().qos_class = qos;
+        }
+    }
+
+    fn validate(&self, errors: &mut ErrorList) {
+        validate::pod(self, errors);
+    }
+
+    fn validate_create(&self, errors: &mut ErrorList) {
+        validate::pod_create(self, errors);
+    }
+
+    fn validate_update(&self, target: Target, old: &Self, errors: &mut ErrorList) {
+        match target {
+            Target::Main => update::validate(self, old, errors),
+            Target::Other("ephemeralcontainers") => {
+                validate::pod(self, errors);
+                update::validate_ephemeral(self, old, errors);
+            }
+            Target::Other("resize") => {
+                validate::pod(self, errors);
+                update::validate_resize(self, old, errors);
+            }
+            Target::Status | Target::Other(_) => {}
+        }
+    }
+
+    fn warnings(&self, old: Option<&Self>) -> Vec<String> {
+        match (&self.spec, old) {
+            (Some(spec), None) => warnings::spec(spec, "spec"),
+            _ => Vec::new(),
         }
     }
 
