@@ -14,8 +14,15 @@ const COPY_BYTES_MAX: usize = 3 * 1024 * 1024;
 /// # Errors
 /// When the patch is malformed, too long, or does not apply.
 pub fn json_patch(document: &mut Value, patch: &[u8]) -> Result<(), Error> {
-    let operations: Vec<Value> =
-        serde_json::from_slice(patch).map_err(|e| Error::Decode(format!("error decoding patch: {e}")))?;
+    let operations = match serde_json::from_slice(patch) {
+        Ok(Value::Array(operations)) => operations,
+        Ok(Value::Null) => Vec::new(),
+        Ok(other) => return Err(wrong_type(&other, "Patch")),
+        Err(e) => return Err(Error::Decode(format!("error decoding patch: {e}"))),
+    };
+    if let Some(other) = operations.iter().find(|operation| !operation.is_object()) {
+        return Err(wrong_type(other, "Operation"));
+    }
     if operations.len() > JSON_PATCH_OPERATIONS_MAX {
         return Err(Error::TooManyOperations(operations.len()));
     }
@@ -30,44 +37,60 @@ fn missing(text: String) -> Error {
     Error::Apply(format!("{text}: missing value"))
 }
 
-fn text<'a>(operation: &'a Value, key: &str) -> Result<&'a str, Error> {
-    operation.get(key).and_then(Value::as_str).ok_or_else(|| missing(format!("operation missing {key} field")))
+fn wrong_type(value: &Value, wanted: &str) -> Error {
+    let kind = match value {
+        Value::Null => "null",
+        Value::Bool(_) => "bool",
+        Value::Number(_) => "number",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    };
+    Error::Decode(format!("json: cannot unmarshal {kind} into Go value of type jsonpatch.{wanted}"))
 }
 
 fn apply(document: &mut Value, operation: &Value, copied: &mut usize) -> Result<(), Error> {
     let op = operation.get("op").and_then(Value::as_str).unwrap_or("unknown");
-    let path = text(operation, "path")?;
+    if !["add", "remove", "replace", "move", "copy", "test"].contains(&op) {
+        return Err(Error::Apply(format!("Unexpected kind: {op}")));
+    }
+    let text = |key: &str| operation.get(key).and_then(Value::as_str);
+    let from = || {
+        text("from")
+            .ok_or_else(|| missing(format!("{op} operation failed to decode from: operation, missing from field")))
+    };
+    let path = || text("path").ok_or_else(|| missing(format!("{op} operation failed to decode path")));
     let value = || operation.get("value").cloned().unwrap_or(Value::Null);
     match op {
-        "add" => add(document, path, value(), "add operation does not apply: doc is missing path"),
-        "remove" => remove(document, path, "remove operation does not apply: doc is missing path", "remove").map(drop),
-        "replace" => replace(document, path, value()),
+        "add" => add(document, path()?, value(), "add operation does not apply: doc is missing path: \"", "\""),
+        "remove" => {
+            let path = path()?;
+            let taken = remove(document, path, "remove operation does not apply: doc is missing path: \"", "\"")?;
+            taken.map(drop).map_err(|e| Error::Apply(format!("error in remove for path: '{path}': {e}")))
+        }
+        "replace" => replace(document, path()?, value()),
         "move" => {
-            let from = text(operation, "from")?;
-            if path != from && path.starts_with(&format!("{from}/")) {
-                return Err(Error::Apply(format!(
-                    "error in move for path: '{path}': a value cannot be moved into itself"
-                )));
-            }
-            let taken = remove(document, from, "move operation does not apply: doc is missing from path", "move")?;
-            add(document, path, taken, "move operation does not apply: doc is missing destination path")
+            let from = from()?;
+            let taken = remove(document, from, "move operation does not apply: doc is missing from path: ", "")?;
+            let key = from.rsplit('/').next().unwrap_or_default();
+            let taken = taken.map_err(|e| Error::Apply(format!("error in move for path: '{key}': {e}")))?;
+            add(document, path()?, taken, "move operation does not apply: doc is missing destination path: ", "")
         }
         "copy" => {
-            let from = text(operation, "from")?;
-            let Some(found) = find(document, from) else {
-                return Err(missing(format!("copy operation does not apply: doc is missing from path: \"{from}\"")));
-            };
-            let taken = found.clone();
+            let from = from()?;
+            let taken = get(document, from, "copy operation does not apply: doc is missing from path: ")?
+                .map_err(|e| Error::Apply(format!("error in copy for from: '{from}': {e}")))?
+                .clone();
             *copied += taken.to_string().len();
             if *copied > COPY_BYTES_MAX {
                 return Err(Error::Apply(format!(
-                    "Unable to complete the copy, the accumulated size increase of copy is {copied}, exceeding the limit {COPY_BYTES_MAX}"
+                    "Unable to complete the copy, the accumulated size increase of copy is {copied}, exceeding the \
+                     limit {COPY_BYTES_MAX}"
                 )));
             }
-            add(document, path, taken, "copy operation does not apply: doc is missing destination path")
+            add(document, path()?, taken, "copy operation does not apply: doc is missing destination path: ", "")
         }
-        "test" => test(document, path, operation.get("value")),
-        other => Err(Error::Apply(format!("Unexpected kind: {other}"))),
+        _ => test(document, path()?, operation.get("value")),
     }
 }
 
@@ -96,101 +119,103 @@ fn child<'a>(value: &'a mut Value, token: &str) -> Option<&'a mut Value> {
     }
 }
 
-fn find<'a>(document: &'a mut Value, path: &str) -> Option<&'a mut Value> {
-    if path.is_empty() {
-        return Some(document);
-    }
-    let (container, key) = parent(document, path)?;
-    child(container, &key)
+fn not_a_number(token: &str) -> Error {
+    Error::Apply(format!("strconv.Atoi: parsing {token:?}: invalid syntax"))
+}
+
+fn out_of_range(token: &str) -> Error {
+    Error::Apply(format!("Unable to access invalid index: {token}: invalid index referenced"))
 }
 
 /// An index that lies within or just after the list.
 fn index(token: &str, length: usize) -> Result<usize, Error> {
-    let invalid = || Error::Apply(format!("Unable to access invalid index: {token}: invalid index referenced"));
-    let number: i64 = token.parse().map_err(|_| {
-        Error::Apply(format!(
-            "value was not a proper array index: '{token}': strconv.Atoi: parsing \"{token}\": invalid syntax"
-        ))
-    })?;
-    let length = i64::try_from(length).map_err(|_| invalid())?;
+    let number: i64 = token.parse().map_err(|_| not_a_number(token))?;
+    let length = i64::try_from(length).map_err(|_| out_of_range(token))?;
     let at = if number < 0 { number + length } else { number };
     if !(0..=length).contains(&at) {
-        return Err(invalid());
+        return Err(out_of_range(token));
     }
-    usize::try_from(at).map_err(|_| invalid())
+    usize::try_from(at).map_err(|_| out_of_range(token))
 }
 
-fn add(document: &mut Value, path: &str, value: Value, missing_text: &str) -> Result<(), Error> {
+/// The outer error is a missing parent; the inner one an index that does not fit. A missing member is null.
+fn get<'a>(document: &'a mut Value, path: &str, missing_text: &str) -> Result<Result<&'a Value, Error>, Error> {
+    if path.is_empty() {
+        return Ok(Ok(document));
+    }
+    let Some((container, key)) = parent(document, path) else { return Err(missing(format!("{missing_text}{path}"))) };
+    match container {
+        Value::Object(map) => Ok(Ok(map.get(&key).unwrap_or(&Value::Null))),
+        Value::Array(list) => Ok(index(&key, list.len()).and_then(|at| list.get(at).ok_or_else(|| out_of_range(&key)))),
+        _ => Err(missing(format!("{missing_text}{path}"))),
+    }
+}
+
+fn add(document: &mut Value, path: &str, value: Value, before: &str, after: &str) -> Result<(), Error> {
     if path.is_empty() {
         *document = value;
         return Ok(());
     }
-    let Some((container, key)) = parent(document, path) else {
-        return Err(missing(format!("{missing_text}: \"{path}\"")));
-    };
-    match container {
-        Value::Object(map) => {
+    match parent(document, path) {
+        Some((Value::Object(map), key)) => {
             map.insert(key, value);
         }
-        Value::Array(list) if key == "-" => list.push(value),
-        Value::Array(list) => {
-            let at =
-                index(&key, list.len()).map_err(|e| Error::Apply(format!("error in add for path: '{path}': {e}")))?;
+        Some((Value::Array(list), key)) if key == "-" => list.push(value),
+        Some((Value::Array(list), key)) => {
+            let within = |e: Error| Error::Apply(format!("error in add for path: '{path}': {e}"));
+            if key.parse::<i64>().is_err() {
+                let why = format!("value was not a proper array index: '{key}': {}", not_a_number(&key));
+                return Err(within(Error::Apply(why)));
+            }
+            let at = index(&key, list.len()).map_err(within)?;
             list.insert(at, value);
         }
-        _ => return Err(missing(format!("{missing_text}: \"{path}\""))),
+        _ => return Err(missing(format!("{before}{path}{after}"))),
     }
     Ok(())
 }
 
-fn remove(document: &mut Value, path: &str, missing_text: &str, op: &str) -> Result<Value, Error> {
-    let Some((container, key)) = parent(document, path) else {
-        return Err(missing(format!("{missing_text}: \"{path}\"")));
-    };
-    let within = |e: Error| Error::Apply(format!("error in {op} for path: '{path}': {e}"));
-    match container {
-        Value::Object(map) => {
-            map.remove(&key).ok_or_else(|| within(missing(format!("Unable to remove nonexistent key: {key}"))))
+/// The outer error is a missing parent, the inner one a missing member.
+fn remove(document: &mut Value, path: &str, before: &str, after: &str) -> Result<Result<Value, Error>, Error> {
+    match parent(document, path) {
+        Some((Value::Object(map), key)) => {
+            Ok(map.remove(&key).ok_or_else(|| missing(format!("Unable to remove nonexistent key: {key}"))))
         }
-        Value::Array(list) => {
-            let at = index(&key, list.len()).map_err(within)?;
-            if at < list.len() {
-                return Ok(list.remove(at));
-            }
-            Err(within(Error::Apply(format!("Unable to access invalid index: {key}: invalid index referenced"))))
-        }
-        _ => Err(missing(format!("{missing_text}: \"{path}\""))),
+        Some((Value::Array(list), key)) => Ok(index(&key, list.len())
+            .and_then(|at| if at < list.len() { Ok(list.remove(at)) } else { Err(out_of_range(&key)) })),
+        _ => Err(missing(format!("{before}{path}{after}"))),
     }
 }
 
+/// Like the library, sets members that were not there; list items must be.
 fn replace(document: &mut Value, path: &str, value: Value) -> Result<(), Error> {
     if path.is_empty() {
         *document = value;
         return Ok(());
     }
-    let Some((container, key)) = parent(document, path) else {
-        return Err(missing(format!("replace operation does not apply: doc is missing path: {path}")));
-    };
-    match child(container, &key) {
-        Some(place) => {
-            *place = value;
+    match parent(document, path) {
+        Some((Value::Object(map), key)) => {
+            map.insert(key, value);
             Ok(())
         }
-        None => Err(missing(format!("replace operation does not apply: doc is missing key: {path}"))),
+        Some((list, key)) => match child(list, &key) {
+            Some(place) => {
+                *place = value;
+                Ok(())
+            }
+            None => Err(missing(format!("replace operation does not apply: doc is missing key: {path}"))),
+        },
+        None => Err(missing(format!("replace operation does not apply: doc is missing path: {path}"))),
     }
 }
 
 fn test(document: &mut Value, path: &str, wanted: Option<&Value>) -> Result<(), Error> {
-    let failed = || Error::Apply(format!("testing value {path} failed: test failed"));
-    let wanted = wanted.unwrap_or(&Value::Null);
-    if path.is_empty() {
-        return if same(document, wanted) { Ok(()) } else { Err(failed()) };
+    let found = get(document, path, "test operation does not apply: is missing path: ")?
+        .map_err(|e| Error::Apply(format!("error in test for path: '{path}': {e}")))?;
+    if same(found, wanted.unwrap_or(&Value::Null)) {
+        return Ok(());
     }
-    let Some((container, key)) = parent(document, path) else {
-        return Err(missing(format!("test operation does not apply: is missing path: {path}")));
-    };
-    let found = child(container, &key).map_or(&Value::Null, |v| v);
-    if same(found, wanted) { Ok(()) } else { Err(failed()) }
+    Err(Error::Apply(format!("testing value {path} failed: test failed")))
 }
 
 /// Equality where `1` and `1.0` are the same number.

@@ -40,11 +40,48 @@ fn json_patches() {
             r#"[{"op":"remove","path":"/a"}]"#,
             Err("error in remove for path: '/a': Unable to remove nonexistent key: a: missing value"),
         ),
+        (json!({}), r#"[{"op":"replace","path":"/a","value":1}]"#, Ok(json!({"a": 1}))),
+        (json!({}), r#"[{"op":"copy","from":"/a","path":"/b"}]"#, Ok(json!({"b": null}))),
+        (
+            json!({"a": []}),
+            r#"[{"op":"replace","path":"/a/3","value":1}]"#,
+            Err("replace operation does not apply: doc is missing key: /a/3: missing value"),
+        ),
+        (
+            json!({"a": []}),
+            r#"[{"op":"test","path":"/a/7","value":1}]"#,
+            Err("error in test for path: '/a/7': Unable to access invalid index: 7: invalid index referenced"),
+        ),
+        (
+            json!({"a": []}),
+            r#"[{"op":"add","path":"/a/x","value":1}]"#,
+            Err(
+                "error in add for path: '/a/x': value was not a proper array index: 'x': strconv.Atoi: parsing \"x\": invalid syntax",
+            ),
+        ),
+        (
+            json!({"a": []}),
+            r#"[{"op":"remove","path":"/a/-"}]"#,
+            Err("error in remove for path: '/a/-': strconv.Atoi: parsing \"-\": invalid syntax"),
+        ),
         (
             json!({}),
-            r#"[{"op":"replace","path":"/a","value":1}]"#,
-            Err("replace operation does not apply: doc is missing key: /a: missing value"),
+            r#"[{"op":"move","from":"/a","path":"/b"}]"#,
+            Err("error in move for path: 'a': Unable to remove nonexistent key: a: missing value"),
         ),
+        (
+            json!({"a": {}}),
+            r#"[{"op":"move","from":"/a","path":"/a/b"}]"#,
+            Err("move operation does not apply: doc is missing destination path: /a/b: missing value"),
+        ),
+        (
+            json!({}),
+            r#"[{"op":"move","path":"/b"}]"#,
+            Err("move operation failed to decode from: operation, missing from field: missing value"),
+        ),
+        (json!({}), r#"[{"op":"add"}]"#, Err("add operation failed to decode path: missing value")),
+        (json!({}), "{}", Err("json: cannot unmarshal object into Go value of type jsonpatch.Patch")),
+        (json!({}), "[1]", Err("json: cannot unmarshal number into Go value of type jsonpatch.Operation")),
         (json!({}), r#"[{"op":"foo","path":"/a"}]"#, Err("Unexpected kind: foo")),
     ];
     for (mut document, patch, want) in cases {
