@@ -3,6 +3,7 @@
 //! A plugin is one file under `plugins/` and one line in [`registry`]; the order of the list is the order they run in.
 //! Plugins read through `storage::Lookup` and write nothing, so a refused request leaves no trace; the one exception is
 //! quota, which charges usage through [`QuotaStore`] as its last act.
+mod body;
 mod chain;
 mod lookup;
 mod plugins;
@@ -13,6 +14,7 @@ mod request;
 #[cfg(test)]
 mod testing;
 
+pub use body::Body;
 pub use chain::{Chain, Config, Plugin, QuotaStore};
 pub use plugins::pod_security;
 pub use request::{Operation, Request};

@@ -52,7 +52,7 @@ const ALL: &[Entry] = &[
     off("OwnerReferencesPermissionEnforcement", |c| Arc::new(owner_references::OwnerReferences::new(c))),
     on("PersistentVolumeClaimResize", |c| Arc::new(claim_resize::PersistentVolumeClaimResize::new(c))),
     on("RuntimeClass", |c| Arc::new(runtime_class::RuntimeClasses::new(c))),
-    missing("PodTopologyLabels", true),
+    on("PodTopologyLabels", |c| Arc::new(pod_topology_labels::PodTopologyLabels::new(c))),
     on("CertificateApproval", |c| Arc::new(certificates::Approval::new(c))),
     on("CertificateSigning", |c| Arc::new(certificates::Signing::new(c))),
     // Guards a resource that is not served.

@@ -1,5 +1,5 @@
 //! A cluster in memory and requests to it, for the plugins' tests.
-use crate::{Config, Operation, Plugin, QuotaStore, Request};
+use crate::{Body, Config, Operation, Plugin, QuotaStore, Request};
 use api::Object;
 use apimachinery::ApiError;
 use async_trait::async_trait;
@@ -9,7 +9,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use parking_lot::Mutex;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
-use std::{any::Any, collections::BTreeMap, fmt::Debug, sync::Arc};
+use std::{collections::BTreeMap, fmt::Debug, sync::Arc};
 use storage::{Lookup, Revision};
 
 /// Objects by prefix, namespace and name; also a quota store, and an authorizer that knows a few permissions.
@@ -121,39 +121,6 @@ impl QuotaStore for Cluster {
     }
 }
 
-/// A k8s-openapi value as the API server hands it to plugins.
-#[derive(Clone, Debug)]
-pub(crate) struct Typed<T>(pub T);
-
-impl<T> Object for Typed<T>
-where
-    T: k8s_openapi::Metadata<Ty = ObjectMeta> + Serialize + Clone + Debug + Send + Sync + 'static,
-{
-    fn metadata(&self) -> &ObjectMeta {
-        self.0.metadata()
-    }
-
-    fn metadata_mut(&mut self) -> &mut ObjectMeta {
-        self.0.metadata_mut()
-    }
-
-    fn to_json(&self) -> Vec<u8> {
-        serde_json::to_vec(&self.0).expect("JSON")
-    }
-
-    fn as_any(&self) -> &dyn Any {
-        &self.0
-    }
-
-    fn as_any_mut(&mut self) -> &mut dyn Any {
-        &mut self.0
-    }
-
-    fn clone_box(&self) -> Box<dyn Object> {
-        Box::new(self.clone())
-    }
-}
-
 /// One request, with the parts tests change.
 pub(crate) struct Ask<T> {
     pub operation: Operation,
@@ -209,8 +176,8 @@ where
 
     /// Both phases, as the chain runs them.
     pub async fn run(&mut self, plugin: &dyn Plugin) -> Result<(), ApiError> {
-        let mut object = self.object.clone().map(Typed);
-        let old = self.old.clone().map(Typed);
+        let mut object = self.object.clone().map(Body);
+        let old = self.old.clone().map(Body);
         let meta = object.as_ref().or(old.as_ref()).map(|o| o.metadata().clone()).unwrap_or_default();
         let namespace = match self.resource {
             "namespaces" => meta.name.clone(),

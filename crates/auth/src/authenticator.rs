@@ -111,11 +111,11 @@ impl Union {
     fn review_token_at(&self, token: &str, audiences: &[String], now: i64) -> Result<Reviewed, Rejected> {
         let wanted = if audiences.is_empty() { &self.config.api_audiences } else { audiences };
         let accepted = match self.cache.get(token, now) {
-            Some(known) => known?,
+            Some(known) => known,
             None => {
-                let outcome = self.accept(token, now);
-                self.cache.put(token, &outcome, now);
-                outcome?
+                let accepted = self.accept(token, now)?;
+                self.cache.put(token, &accepted, now);
+                accepted
             }
         };
         if now >= accepted.expires {

@@ -196,3 +196,65 @@ pub fn from_modes(modes: &[String], lookup: Arc<dyn Lookup>) -> Result<Modes, Er
     let rbac_enabled = modes.iter().any(|m| m == "RBAC");
     Ok(Modes { authorizer: Arc::new(Union(union)), rbac, rbac_enabled })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Objects;
+
+    fn modes(list: &[&str]) -> Result<Modes, String> {
+        let list: Vec<String> = list.iter().map(|m| (*m).to_owned()).collect();
+        from_modes(&list, Arc::new(Objects::default())).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn masters_are_allowed_whatever_the_modes() {
+        let master = UserInfo::new("root", ["system:masters"]);
+        let user = UserInfo::new("u", ["g"]);
+        fn ask(user: &UserInfo) -> Attributes<'_> {
+            Attributes::resource(user, "delete", "", "nodes")
+        }
+        for list in [&["RBAC"][..], &["Node", "RBAC"], &["AlwaysDeny"]] {
+            let authorizer = modes(list).expect("valid").authorizer;
+            assert_eq!(authorizer.authorize(&ask(&master)).0, Decision::Allow, "{list:?}");
+            assert_ne!(authorizer.authorize(&ask(&user)).0, Decision::Allow, "{list:?}");
+        }
+        let open = modes(&["AlwaysAllow"]).expect("valid");
+        assert_eq!(open.authorizer.authorize(&ask(&user)).0, Decision::Allow);
+        assert!(!open.rbac_enabled);
+    }
+
+    #[test]
+    fn unknown_and_unsupported_modes_are_told_apart() {
+        let text = |list: &[&str]| modes(list).err().unwrap_or_default();
+        assert_eq!(text(&["X"]), "authorization-mode \"X\" is not a valid mode");
+        assert_eq!(text(&["Webhook"]), "authorization-mode \"Webhook\" is known but not yet supported by ferrokube");
+        assert!(text(&["RBAC", "RBAC"]).contains("more than once"));
+        assert!(text(&[]).contains("at least one"));
+    }
+
+    #[test]
+    fn refusals_are_worded_as_upstream() {
+        let user = UserInfo::new("jane", ["g"]);
+        let pods = Attributes { namespace: "ns", name: "web", ..Attributes::resource(&user, "get", "", "pods") };
+        let texts = [
+            (
+                Attributes { subresource: "log", ..pods },
+                "pods \"web\" is forbidden: User \"jane\" cannot get resource \"pods/log\" in API group \"\" in the \
+                 namespace \"ns\"",
+            ),
+            (
+                Attributes::resource(&user, "list", "apps", "deployments"),
+                "deployments.apps is forbidden: User \"jane\" cannot list resource \"deployments\" in API group \"apps\" \
+                 at the cluster scope",
+            ),
+            (Attributes::path(&user, "get", "/metrics"), "forbidden: User \"jane\" cannot get path \"/metrics\""),
+        ];
+        for (attributes, want) in texts {
+            assert_eq!(AlwaysAllow.require(&attributes), Ok(()));
+            assert_eq!(attributes.forbidden("").message, want);
+        }
+        let error = AlwaysDeny.require(&pods).expect_err("denied");
+        assert!(error.message.ends_with(": Everything is forbidden."), "{}", error.message);
+    }
+}

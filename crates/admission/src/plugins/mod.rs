@@ -14,6 +14,7 @@ pub(crate) mod namespace_lifecycle;
 pub(crate) mod node_restriction;
 pub(crate) mod owner_references;
 pub mod pod_security;
+pub(crate) mod pod_topology_labels;
 pub(crate) mod priority;
 pub(crate) mod resource_quota;
 pub(crate) mod runtime_class;

@@ -145,12 +145,12 @@ impl Plugin for ResourceQuotas {
         if request.namespace.is_empty() || request.is("", "namespaces") || request.object.is_none() {
             return false;
         }
-        match (request.operation, request.group, request.resource, request.subresource) {
-            (Operation::Create, _, _, "") => true,
-            (Operation::Update, "", "services" | "persistentvolumeclaims", "") => true,
-            (Operation::Update, "", "pods", "resize") => true,
-            _ => false,
-        }
+        matches!(
+            (request.operation, request.group, request.resource, request.subresource),
+            (Operation::Create, _, _, "")
+                | (Operation::Update, "", "services" | "persistentvolumeclaims", "")
+                | (Operation::Update, "", "pods", "resize")
+        )
     }
 
     async fn validate(&self, request: &mut Request<'_>) -> Result<(), ApiError> {

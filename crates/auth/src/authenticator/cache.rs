@@ -1,7 +1,8 @@
-//! Outcomes of token checks, kept for ten seconds, so that a busy client does not cost a signature a request.
+//! Accepted tokens, kept for ten seconds, so that a busy client does not cost a signature a request.
 //!
-//! Bounded; keyed by a digest, so that the memory holds no tokens.
-use super::{Accepted, Rejected};
+//! Bounded; keyed by a digest, so that the memory holds no tokens. Refusals are not kept: what a token is bound to may
+//! just be on its way.
+use super::Accepted;
 use foldhash::HashMap;
 use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
@@ -10,12 +11,11 @@ const TTL_SECONDS: i64 = 10;
 const CAPACITY: usize = 4096;
 
 type Key = [u8; 32];
-type Outcome = Result<Accepted, Rejected>;
 
 #[derive(Default)]
 pub(super) struct TokenCache {
-    /// The outcome and when it was found, in seconds since the epoch.
-    known: Mutex<HashMap<Key, (Outcome, i64)>>,
+    /// The token's user and when it was found, in seconds since the epoch.
+    known: Mutex<HashMap<Key, (Accepted, i64)>>,
 }
 
 fn key(token: &str) -> Key {
@@ -23,13 +23,13 @@ fn key(token: &str) -> Key {
 }
 
 impl TokenCache {
-    pub fn get(&self, token: &str, now: i64) -> Option<Outcome> {
+    pub fn get(&self, token: &str, now: i64) -> Option<Accepted> {
         let known = self.known.lock();
-        let (outcome, at) = known.get(&key(token))?;
-        (now >= *at && now - at < TTL_SECONDS).then(|| outcome.clone())
+        let (accepted, at) = known.get(&key(token))?;
+        (now >= *at && now - at < TTL_SECONDS).then(|| accepted.clone())
     }
 
-    pub fn put(&self, token: &str, outcome: &Outcome, now: i64) {
+    pub fn put(&self, token: &str, accepted: &Accepted, now: i64) {
         let mut known = self.known.lock();
         if known.len() >= CAPACITY {
             known.retain(|_, (_, at)| now - *at < TTL_SECONDS);
@@ -37,6 +37,6 @@ impl TokenCache {
                 known.clear();
             }
         }
-        known.insert(key(token), (outcome.clone(), now));
+        known.insert(key(token), (accepted.clone(), now));
     }
 }

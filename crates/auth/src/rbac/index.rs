@@ -123,7 +123,7 @@ impl Subjects {
     fn visit(&self, user: &UserInfo, visit: &mut impl FnMut(&Grant) -> bool) -> bool {
         let of_user = self.users.get(&user.name).into_iter();
         let of_groups = user.groups.iter().filter_map(|g| self.groups.get(g));
-        of_user.chain(of_groups).flatten().all(|grant| visit(grant))
+        of_user.chain(of_groups).flatten().all(visit)
     }
 }
 
@@ -138,10 +138,13 @@ pub(super) struct Index {
     parsed: Parsed,
 }
 
+/// A role as it is looked up.
+type NamedRules = (Meta, Arc<[Rule]>);
+
 /// What has been parsed, by where its bytes are; the bytes are kept, so that no address is used twice.
 #[derive(Default, Clone)]
 struct Parsed {
-    roles: HashMap<usize, (Bytes, Arc<(Meta, Arc<[Rule]>)>)>,
+    roles: HashMap<usize, (Bytes, Arc<NamedRules>)>,
     bindings: HashMap<usize, (Bytes, Arc<Binding>)>,
 }
 

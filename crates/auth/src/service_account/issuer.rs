@@ -180,10 +180,8 @@ fn bind(
         ("v1", "Node") => ("minions", "nodes", ""),
         _ => {
             let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
-            let why = format!(
-                "cannot bind token for serviceaccount {account:?} to unsupported object type {group}/{version}, Kind={kind}"
-            );
-            return Err(ApiError::bad_request(why.replace(" /v1", " /v1")));
+            let why = format!("cannot bind token to object of type {group}/{version}, Kind={kind}");
+            return Err(ApiError::bad_request(why));
         }
     };
     let object = Stored::read(lookup, prefix, space, name).ok_or_else(|| ApiError::not_found(core(resource), name))?;
