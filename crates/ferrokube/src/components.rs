@@ -1,5 +1,5 @@
 //! Each component alone, with upstream's flags.
-use clap::{ArgMatches, Args, Command, FromArgMatches, error::ErrorKind};
+use clap::{ArgMatches, Args, Command, error::ErrorKind};
 use std::{ffi::OsString, fmt::Display, future::Future, process::ExitCode};
 use tokio_util::sync::CancellationToken;
 
@@ -39,8 +39,7 @@ fn kubectl(words: &[OsString]) -> ExitCode {
 
 async fn serve_api(flags: apiserver::Flags, shutdown: CancellationToken) -> Result<(), apiserver::Error> {
     let running = apiserver::start(flags, shutdown).await?;
-    running.join().await;
-    Ok(())
+    running.join().await
 }
 
 fn command<F: Args>(name: &'static str) -> Command {

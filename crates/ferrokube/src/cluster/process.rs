@@ -10,7 +10,7 @@ use anyhow::{Context, Result, anyhow};
 use auth::UserInfo;
 use client::Connection;
 use serde_json::json;
-use std::{fs, future::Future, path::Path, sync::Arc, time::Duration};
+use std::{fs, future::Future, path::Path, time::Duration};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 const READY_TIMEOUT: Duration = Duration::from_secs(60);
@@ -63,7 +63,7 @@ struct Parts<'a> {
     cluster: &'a Cluster,
     tasks: &'a TaskTracker,
     shutdown: &'a CancellationToken,
-    api: Arc<apiserver::Running>,
+    api: &'a apiserver::Running,
 }
 
 impl Parts<'_> {
@@ -234,7 +234,7 @@ async fn start(
     reporter: &Reporter,
     tasks: &TaskTracker,
     shutdown: &CancellationToken,
-) -> Result<Arc<apiserver::Running>> {
+) -> Result<apiserver::Running> {
     credentials::ensure(layout, cluster)?;
     reporter.done("certificates and keys");
     // The container runtime takes longest: the API server starts beside it.
@@ -247,8 +247,8 @@ async fn start(
     };
     let api = async {
         let running = apiserver::start(apiserver_flags(layout, cluster)?, shutdown.clone()).await;
-        let running = Arc::new(running.map_err(|error| anyhow!("kube-apiserver: {error}"))?);
-        let parts = Parts { layout, cluster, tasks, shutdown, api: running.clone() };
+        let running = running.map_err(|error| anyhow!("kube-apiserver: {error}"))?;
+        let parts = Parts { layout, cluster, tasks, shutdown, api: &running };
         parts.start_controllers()?;
         parts.start_scheduler()?;
         reporter.done(format!("kube-apiserver on port {}, kube-controller-manager, kube-scheduler", cluster.api_port));
@@ -257,7 +257,7 @@ async fn start(
     let (supervisor, api) = tokio::try_join!(runtime, api)?;
     tasks.spawn(supervisor.watch(shutdown.clone()));
     reporter.done("container runtime and images");
-    let parts = Parts { layout, cluster, tasks, shutdown, api: api.clone() };
+    let parts = Parts { layout, cluster, tasks, shutdown, api: &api };
     parts.start_kubelet()?;
     parts.start_proxy()?;
     parts.start_network_and_dns().await?;

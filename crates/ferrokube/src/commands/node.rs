@@ -39,8 +39,8 @@ pub fn load_image(which: &Which, archive: &Path) -> Result<()> {
 /// Name, ID and size of each image.
 pub fn list_images(which: &Which) -> Result<()> {
     let (layout, cluster) = existing(which)?;
-    let client = cri::Client::new(&containerd::endpoint(&layout, &cluster))?;
-    let mut images = crate::runtime()?.block_on(client.list_images())?;
+    let endpoint = containerd::endpoint(&layout, &cluster);
+    let mut images = crate::runtime()?.block_on(async { cri::Client::new(&endpoint)?.list_images().await })?;
     images.sort_by(|a, b| a.repo_tags.cmp(&b.repo_tags));
     for image in images {
         let names = if image.repo_tags.is_empty() { &image.repo_digests } else { &image.repo_tags };
