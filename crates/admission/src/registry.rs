@@ -30,9 +30,9 @@ const fn missing(name: &'static str, default: bool) -> Entry {
 
 const ALL: &[Entry] = &[
     off("AlwaysAdmit", |_| Arc::new(always::Admit)),
-    off("NamespaceAutoProvision", |c| Arc::new(namespace_exists::NamespaceExists::new(c, "NamespaceAutoProvision"))),
+    missing("NamespaceAutoProvision", false),
     on("NamespaceLifecycle", |c| Arc::new(namespace_lifecycle::NamespaceLifecycle::new(c))),
-    off("NamespaceExists", |c| Arc::new(namespace_exists::NamespaceExists::new(c, "NamespaceExists"))),
+    off("NamespaceExists", |c| Arc::new(namespace_exists::NamespaceExists::new(c))),
     missing("LimitPodHardAntiAffinityTopology", false),
     on("LimitRanger", |c| Arc::new(limit_ranger::LimitRanger::new(c))),
     on("ServiceAccount", |c| Arc::new(service_account::ServiceAccounts::new(c))),

@@ -1,7 +1,4 @@
-//! `NamespaceExists` and its deprecated sibling `NamespaceAutoProvision`.
-//!
-//! `NamespaceLifecycle` checks the same and is on by default. Auto-provisioning would have to create the namespace;
-//! plugins write nothing, so a missing namespace is refused under either name.
+//! `NamespaceExists`: nothing in a namespace that does not exist. `NamespaceLifecycle`, on by default, checks more.
 use crate::{Config, Operation, Plugin, Request};
 use apimachinery::{ApiError, status::On};
 use async_trait::async_trait;
@@ -10,19 +7,18 @@ use storage::Lookup;
 
 pub(crate) struct NamespaceExists {
     lookup: Arc<dyn Lookup>,
-    name: &'static str,
 }
 
 impl NamespaceExists {
-    pub fn new(config: &Config, name: &'static str) -> Self {
-        NamespaceExists { lookup: Arc::clone(&config.lookup), name }
+    pub fn new(config: &Config) -> Self {
+        NamespaceExists { lookup: Arc::clone(&config.lookup) }
     }
 }
 
 #[async_trait]
 impl Plugin for NamespaceExists {
     fn name(&self) -> &'static str {
-        self.name
+        "NamespaceExists"
     }
 
     fn handles(&self, operation: Operation) -> bool {
@@ -38,5 +34,24 @@ impl Plugin for NamespaceExists {
             return Ok(());
         }
         Err(ApiError::not_found(On { group: "", resource: "namespaces" }, request.namespace))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Ask, Cluster};
+    use k8s_openapi::api::core::v1::ConfigMap;
+    use serde_json::json;
+
+    #[tokio::test]
+    async fn a_missing_namespace_is_named() {
+        let cluster = Cluster::default().with("namespaces", json!({"metadata": {"name": "ns"}}));
+        let plugin = NamespaceExists::new(&cluster.config());
+        let create = |namespace: &str| {
+            Ask::<ConfigMap>::create("", "configmaps", json!({"metadata": {"name": "c", "namespace": namespace}}))
+        };
+        create("ns").run(&plugin).await.expect("exists");
+        assert_eq!(create("none").refusal(&plugin).await, "namespaces \"none\" not found");
     }
 }
