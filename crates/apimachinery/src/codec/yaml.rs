@@ -1,7 +1,8 @@
 //! YAML bodies and files, as YAML 1.1 reads them, several documents to a file; and YAML output as kubectl prints it.
+mod write;
+
 use super::Error;
 use serde_json::Value;
-use std::fmt::Write as _;
 
 /// A request body or a manifest of this size is the largest that is taken.
 const BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -49,228 +50,7 @@ fn message(error: &serde_saphyr::Error) -> String {
     text.lines().next().unwrap_or_default().to_owned()
 }
 
-/// YAML as kubectl prints it: keys sorted, lists not indented, strings quoted where they could be mistaken.
-pub fn to_string(value: &Value) -> String {
-    let mut out = String::new();
-    match value {
-        Value::Object(map) if !map.is_empty() => object(&mut out, map, 0),
-        Value::Array(list) if !list.is_empty() => array(&mut out, list, 0),
-        other => {
-            scalar(&mut out, other, 0);
-            out.push('\n');
-        }
-    }
-    out
-}
-
-fn indent(out: &mut String, level: usize) {
-    out.extend(std::iter::repeat_n("  ", level));
-}
-
-fn object(out: &mut String, map: &serde_json::Map<String, Value>, level: usize) {
-    let mut keys: Vec<&String> = map.keys().collect();
-    keys.sort_unstable();
-    for (i, key) in keys.into_iter().enumerate() {
-        if i > 0 {
-            indent(out, level);
-        }
-        text(out, key, level, true);
-        out.push(':');
-        if let Some(value) = map.get(key) {
-            member(out, value, level);
-        }
-    }
-}
-
-fn member(out: &mut String, value: &Value, level: usize) {
-    match value {
-        Value::Object(map) if !map.is_empty() => {
-            out.push('\n');
-            indent(out, level + 1);
-            object(out, map, level + 1);
-        }
-        Value::Array(list) if !list.is_empty() => {
-            out.push('\n');
-            indent(out, level);
-            array(out, list, level);
-        }
-        other => {
-            out.push(' ');
-            scalar(out, other, level);
-            out.push('\n');
-        }
-    }
-}
-
-fn array(out: &mut String, list: &[Value], level: usize) {
-    for (i, item) in list.iter().enumerate() {
-        if i > 0 {
-            indent(out, level);
-        }
-        out.push_str("- ");
-        match item {
-            Value::Object(map) if !map.is_empty() => object(out, map, level + 1),
-            Value::Array(list) if !list.is_empty() => array(out, list, level + 1),
-            other => {
-                scalar(out, other, level);
-                out.push('\n');
-            }
-        }
-    }
-}
-
-fn scalar(out: &mut String, value: &Value, level: usize) {
-    match value {
-        Value::Null => out.push_str("null"),
-        Value::Bool(b) => out.push_str(if *b { "true" } else { "false" }),
-        Value::Number(n) => {
-            let _ = write!(out, "{n}");
-        }
-        Value::String(s) => text(out, s, level, false),
-        Value::Array(_) => out.push_str("[]"),
-        Value::Object(_) => out.push_str("{}"),
-    }
-}
-
-fn text(out: &mut String, s: &str, level: usize, key: bool) {
-    if !key && s.contains('\n') && block_allowed(s) {
-        return block(out, s, level);
-    }
-    if needs_double_quotes(s) {
-        return double_quoted(out, s);
-    }
-    if ambiguous(s) {
-        // Go's library quotes what would be read as another type.
-        return double_quoted(out, s);
-    }
-    if plain_allowed(s) {
-        out.push_str(s);
-    } else {
-        out.push('\'');
-        out.push_str(&s.replace('\'', "''"));
-        out.push('\'');
-    }
-}
-
-/// A literal block keeps the text as it is.
-fn block_allowed(s: &str) -> bool {
-    let spaced = s.starts_with([' ', '\n', '\t']) || s.lines().any(|l| l.ends_with([' ', '\t']));
-    !spaced && s.chars().all(|c| c == '\n' || c == '\t' || printable(c))
-}
-
-fn block(out: &mut String, s: &str, level: usize) {
-    let body = s.trim_end_matches('\n');
-    let trailing = s.len() - body.len();
-    out.push_str(match trailing {
-        0 => "|-",
-        1 => "|",
-        _ => "|+",
-    });
-    for line in s.strip_suffix('\n').unwrap_or(s).split('\n') {
-        out.push('\n');
-        if !line.is_empty() {
-            indent(out, level + 1);
-            out.push_str(line);
-        }
-    }
-}
-
-fn printable(c: char) -> bool {
-    !c.is_control() && !matches!(c, '\u{feff}' | '\u{2028}' | '\u{2029}' | '\u{85}')
-}
-
-fn needs_double_quotes(s: &str) -> bool {
-    s.chars().any(|c| !printable(c))
-}
-
-fn double_quoted(out: &mut String, s: &str) {
-    out.push('"');
-    for c in s.chars() {
-        match c {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            '\n' => out.push_str("\\n"),
-            '\t' => out.push_str("\\t"),
-            '\r' => out.push_str("\\r"),
-            '\0' => out.push_str("\\0"),
-            '\u{7}' => out.push_str("\\a"),
-            '\u{8}' => out.push_str("\\b"),
-            '\u{b}' => out.push_str("\\v"),
-            '\u{c}' => out.push_str("\\f"),
-            '\u{1b}' => out.push_str("\\e"),
-            '\u{85}' => out.push_str("\\N"),
-            '\u{2028}' => out.push_str("\\L"),
-            '\u{2029}' => out.push_str("\\P"),
-            c if printable(c) => out.push(c),
-            c if u32::from(c) < 0x100 => {
-                let _ = write!(out, "\\x{:02X}", u32::from(c));
-            }
-            c => {
-                let _ = write!(out, "\\u{:04X}", u32::from(c));
-            }
-        }
-    }
-    out.push('"');
-}
-
-/// Whether a plain scalar of this text would be read as something else than a string.
-fn ambiguous(s: &str) -> bool {
-    let words = [
-        "", "~", "null", "Null", "NULL", "true", "True", "TRUE", "false", "False", "FALSE", "y", "Y", "yes", "Yes",
-        "YES", "on", "On", "ON", "n", "N", "no", "No", "NO", "off", "Off", "OFF", "<<", "=", ".nan", ".NaN", ".NAN",
-        ".inf", ".Inf", ".INF", "+.inf", "+.Inf", "+.INF", "-.inf", "-.Inf", "-.INF",
-    ];
-    words.contains(&s) || number_like(s) || date_like(s) || base60(s)
-}
-
-fn number_like(s: &str) -> bool {
-    let unsigned = s.strip_prefix(['+', '-']).unwrap_or(s);
-    let digits = unsigned.replace('_', "");
-    if digits.is_empty() || !unsigned.starts_with(|c: char| c.is_ascii_digit() || c == '.') {
-        return false;
-    }
-    for (prefix, radix) in [("0x", 16), ("0X", 16), ("0b", 2), ("0o", 8)] {
-        if let Some(rest) = digits.strip_prefix(prefix) {
-            return !rest.is_empty() && rest.chars().all(|c| c.is_digit(radix));
-        }
-    }
-    digits.chars().all(|c| c.is_ascii_digit()) || (digits.parse::<f64>().is_ok() && !digits.contains(['i', 'n', 'N']))
-}
-
-fn date_like(s: &str) -> bool {
-    let digits =
-        |part: &str, lengths: &[usize]| lengths.contains(&part.len()) && part.bytes().all(|b| b.is_ascii_digit());
-    let (date, rest) = s.split_at_checked(s.find(['T', 't', ' ']).unwrap_or(s.len())).unwrap_or((s, ""));
-    let parts: Vec<&str> = date.split('-').collect();
-    let is_date = matches!(parts.as_slice(), [y, m, d] if digits(y, &[4]) && digits(m, &[1, 2]) && digits(d, &[1, 2]));
-    is_date && (rest.is_empty() || rest.contains(':'))
-}
-
-/// `12:30:45`: YAML 1.1 reads it as a number of base 60.
-fn base60(s: &str) -> bool {
-    let unsigned = s.strip_prefix(['+', '-']).unwrap_or(s);
-    let mut parts = unsigned.split(':');
-    let first = parts.next().is_some_and(|p| {
-        p.starts_with(|c: char| c.is_ascii_digit()) && p.bytes().all(|b| b.is_ascii_digit() || b == b'_')
-    });
-    let mut rest = parts.peekable();
-    first
-        && rest.peek().is_some()
-        && rest.all(|p| {
-            let whole = p.split('.').next().unwrap_or_default();
-            (1..=2).contains(&whole.len())
-                && whole.bytes().all(|b| b.is_ascii_digit())
-                && whole.parse::<u8>().is_ok_and(|n| n < 60)
-        })
-}
-
-fn plain_allowed(s: &str) -> bool {
-    let indicator = s.starts_with(['[', ']', '{', '}', ',', '#', '&', '*', '!', '|', '>', '\'', '"', '%', '@', '`']);
-    let dash_like = s.starts_with(['-', '?', ':']) && s.get(1..2).is_none_or(|next| next == " ");
-    let document = s.starts_with("---") || s.starts_with("...");
-    let spaced = s.starts_with(' ') || s.ends_with(' ');
-    !(indicator || dash_like || document || spaced || s.contains(": ") || s.contains(" #") || s.ends_with(':'))
-}
+pub use write::to_string;
 
 #[cfg(test)]
 mod tests {
@@ -310,6 +90,30 @@ mod tests {
         });
         let want = "apiVersion: v1\nbool: \"true\"\ncolon: 'a: b'\ndash: '- a'\nempty: {}\nexp: \"1e3\"\nlist:\n- a: 1\n  b:\n  - true\n  - null\n- []\n- x\nnumber: \"1\"\nport: 80:80\nquote: it's\nstar: '*'\ntab: \"a\\tb\"\ntext: |\n  x\n  y\ntime: \"2024-01-01T00:00:00Z\"\n";
         assert_eq!(to_string(&value), want);
+    }
+
+    #[test]
+    fn writing_as_kubectl_does() {
+        let long = "word ".repeat(30);
+        let cases = [
+            (json!({"a10": 1, "a2": 1, "a": 1, "1": 1}), "\"1\": 1\na: 1\na2: 1\na10: 1\n"),
+            (json!({"a": "\nb"}), "a: |2-\n\n  b\n"),
+            (json!({"a": "  b\nc\n\n"}), "a: |2+\n    b\n  c\n\n"),
+            (json!({"a": "x \ny"}), "a: \"x \\ny\"\n"),
+            (json!({"a": "b\tc\n"}), "a: \"b\\tc\\n\"\n"),
+            (json!({"a": "😀"}), "a: \"\\U0001F600\"\n"),
+            (json!({"a": "="}), "a: =\n"),
+            (json!({"a": "2001-12-14 21:59:43.10 -5"}), "a: 2001-12-14 21:59:43.10 -5\n"),
+            (json!({"a": [{"b": ["c"]}, ["d", ["e"]]]}), "a:\n- b:\n  - c\n- - d\n  - - e\n"),
+            (
+                json!({"a": long.trim()}),
+                "a: word word word word word word word word word word word word word word word word\n  word word word \
+                 word word word word word word word word word word word\n",
+            ),
+        ];
+        for (value, want) in cases {
+            assert_eq!(to_string(&value), want);
+        }
     }
 
     fn any_value() -> impl Strategy<Value = Value> {
