@@ -320,6 +320,29 @@ pub fn certificate_request(request: &Request, key: &PrivateKey) -> Result<String
     builder.assemble(key.sign(&blob)?, &identity).map_err(failed)?.to_pem(LineEnding::LF).map_err(failed)
 }
 
+/// Whether a certificate (PEM) is what `request` asks for and stays valid for `days` more.
+pub fn covers(cert_pem: &str, request: &Request, days: i64) -> bool {
+    use x509_parser::prelude::{FromDer, GeneralName as Alternative, X509Certificate};
+    let Ok(block) = pem::parse(cert_pem) else { return false };
+    let Ok((_, certificate)) = X509Certificate::from_der(block.contents()) else { return false };
+    let lasts = certificate.validity().time_to_expiration().is_some_and(|left| left.whole_days() >= days);
+    let common_name = certificate.subject().iter_common_name().filter_map(|n| n.as_str().ok());
+    let organizations = certificate.subject().iter_organization().filter_map(|o| o.as_str().ok());
+    let names = certificate.subject_alternative_name().ok().flatten();
+    let has = |wanted: &dyn Fn(&Alternative<'_>) -> bool| {
+        names.as_ref().is_some_and(|n| n.value.general_names.iter().any(wanted))
+    };
+    let octets = |ip: &IpAddr| match ip {
+        IpAddr::V4(ip) => ip.octets().to_vec(),
+        IpAddr::V6(ip) => ip.octets().to_vec(),
+    };
+    lasts
+        && common_name.eq([request.common_name.as_str()])
+        && organizations.eq(request.organizations.iter().map(String::as_str))
+        && request.dns.iter().all(|dns| has(&|n| matches!(n, Alternative::DNSName(found) if found == dns)))
+        && request.ips.iter().all(|ip| has(&|n| matches!(n, Alternative::IPAddress(found) if *found == octets(ip))))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -370,6 +393,23 @@ mod tests {
                 assert!(matches!(names.value.general_names.as_slice(), [Alternative::IPAddress([192, 0, 2, 7])]));
             });
         }
+    }
+
+    #[test]
+    fn a_certificate_covers_what_it_was_issued_for_and_no_more() {
+        let ca = Authority::generate("test-ca").expect("authority");
+        let mut request = Request {
+            common_name: "kube-apiserver".into(),
+            dns: vec!["localhost".into()],
+            ips: vec![IpAddr::from_str("192.0.2.7").expect("address")],
+            usage: Usage { server: true, client: false },
+            ..Request::default()
+        };
+        let pair = ca.issue(&request).expect("certificate");
+        assert!(covers(&pair.cert_pem, &request, 30));
+        assert!(!covers(&pair.cert_pem, &request, 400), "it expires before");
+        request.ips.push(IpAddr::from_str("192.0.2.8").expect("address"));
+        assert!(!covers(&pair.cert_pem, &request, 30), "an address is missing");
     }
 
     #[test]
