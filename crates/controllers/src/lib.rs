@@ -3,17 +3,29 @@
 //! A controller names its watches ([`runtime::Setup`]) and decides for one key with a pure function
 //! over a view and a clock reading (`plan.rs`); [`runtime`] alone owns queues, back-off, workers and
 //! writing. [`registry::ALL`] lists them. All controllers of a process share the caches.
-mod flags;
 pub mod registry;
 pub mod runtime;
-mod serve;
 
 mod claim;
 mod conditions;
 mod deployment;
+mod discovery;
+mod endpoints;
+mod endpointslice;
+mod flags;
+mod garbage_collector;
 mod hash;
+mod namespace;
+mod node_lifecycle;
+mod nodeipam;
+mod podgc;
 mod pods;
 mod replicaset;
+mod root_ca;
+mod serve;
+mod service_pods;
+mod serviceaccount;
+mod taint_eviction;
 
 #[cfg(test)]
 mod fixtures;

@@ -1,10 +1,30 @@
 //! The controllers there are: one line each.
 //!
 //! To add one: `docs/adding-a-controller.md`.
-use crate::{Flags, runtime::Registration};
+use crate::{
+    Flags, deployment, endpoints, endpointslice, garbage_collector, namespace, node_lifecycle, nodeipam, podgc,
+    replicaset, root_ca,
+    runtime::{Controller, Registration, Setup},
+    serviceaccount, taint_eviction,
+};
+use std::sync::Arc;
 
 /// Upstream's controllers that are not implemented yet; naming one in `--controllers` is an error.
 pub const NOT_YET: &[(&str, &str)] = &[
+    ("certificatesigningrequest-approving-controller", "csrapproving"),
+    ("certificatesigningrequest-cleaner-controller", "csrcleaner"),
+    ("certificatesigningrequest-signing-controller", "csrsigning"),
+    ("clusterrole-aggregation-controller", "clusterrole-aggregation"),
+    ("cronjob-controller", "cronjob"),
+    ("disruption-controller", "disruption"),
+    ("job-controller", "job"),
+    ("persistentvolume-protection-controller", "pv-protection"),
+    ("persistentvolumeclaim-protection-controller", "pvc-protection"),
+    ("resourcequota-controller", "resourcequota"),
+    ("serviceaccount-token-controller", "serviceaccount-token"),
+    ("statefulset-controller", "statefulset"),
+    ("ttl-after-finished-controller", "ttl-after-finished"),
+    ("ttl-controller", "ttl"),
     ("bootstrap-signer-controller", "bootstrapsigner"),
     ("daemonset-controller", "daemonset"),
     ("device-taint-eviction-controller", "device-taint-eviction-controller"),
@@ -22,7 +42,6 @@ pub const NOT_YET: &[(&str, &str)] = &[
     ("service-lb-controller", "service"),
     ("storage-version-migrator-controller", "storage-version-migrator-controller"),
     ("storageversion-garbage-collector-controller", "storage-version-gc"),
-    ("taint-eviction-controller", "taint-eviction-controller"),
     ("token-cleaner-controller", "tokencleaner"),
     ("validatingadmissionpolicy-status-controller", "validatingadmissionpolicy-status-controller"),
     ("volumeattributesclass-protection-controller", "volumeattributesclass-protection-controller"),
@@ -30,25 +49,41 @@ pub const NOT_YET: &[(&str, &str)] = &[
 
 /// All controllers, by upstream's names.
 pub const ALL: &[Registration] = &[
+    controller("endpoints-controller", "endpoint", |f| f.concurrency.concurrent_endpoint_syncs, endpoints::start),
     controller(
-        "deployment-controller",
-        "deployment",
-        |f| f.concurrency.concurrent_deployment_syncs,
-        crate::deployment::start,
+        "endpointslice-controller",
+        "endpointslice",
+        |f| f.concurrency.concurrent_service_endpoint_syncs,
+        endpointslice::start,
     ),
     controller(
-        "replicaset-controller",
-        "replicaset",
-        |f| f.concurrency.concurrent_replicaset_syncs,
-        crate::replicaset::start,
+        "replicationcontroller-controller",
+        "replicationcontroller",
+        |f| f.concurrency.concurrent_rc_syncs,
+        replicaset::start_replication,
     ),
+    controller("pod-garbage-collector-controller", "podgc", |_| 1, podgc::start),
+    controller("namespace-controller", "namespace", |f| f.concurrency.concurrent_namespace_syncs, namespace::start),
+    controller("serviceaccount-controller", "serviceaccount", |_| 1, serviceaccount::start),
+    controller(
+        "garbage-collector-controller",
+        "garbagecollector",
+        |f| f.concurrency.concurrent_gc_syncs,
+        garbage_collector::start,
+    ),
+    controller("deployment-controller", "deployment", |f| f.concurrency.concurrent_deployment_syncs, deployment::start),
+    controller("replicaset-controller", "replicaset", |f| f.concurrency.concurrent_replicaset_syncs, replicaset::start),
+    controller("node-ipam-controller", "nodeipam", |_| 1, nodeipam::start),
+    controller("node-lifecycle-controller", "nodelifecycle", |_| 4, node_lifecycle::start),
+    controller("taint-eviction-controller", "taint-eviction-controller", |_| 4, taint_eviction::start),
+    controller("root-ca-certificate-publisher-controller", "root-ca-cert-publisher", |_| 1, root_ca::start),
 ];
 
 const fn controller(
     name: &'static str,
     alias: &'static str,
     workers: fn(&Flags) -> usize,
-    start: fn(&mut crate::runtime::Setup) -> Result<std::sync::Arc<dyn crate::runtime::Controller>, String>,
+    start: fn(&mut Setup) -> Result<Arc<dyn Controller>, String>,
 ) -> Registration {
     Registration { name, alias, on_by_default: true, workers, start }
 }

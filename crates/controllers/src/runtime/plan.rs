@@ -72,7 +72,7 @@ pub enum Verb {
     Check,
 }
 
-const MERGE: &str = "application/merge-patch+json";
+pub const MERGE: &str = "application/merge-patch+json";
 const STRATEGIC: &str = "application/strategic-merge-patch+json";
 
 /// One request.
@@ -97,9 +97,14 @@ pub struct Write {
 
 impl Write {
     fn new<K: Resource<DynamicType = ()>>(verb: Verb, key: Key, body: Value) -> Self {
+        Self::raw(verb, Target::of::<K>(key), body)
+    }
+
+    /// A write to an object of a kind known at run time.
+    pub fn raw(verb: Verb, target: Target, body: Value) -> Self {
         Self {
             verb,
-            target: Target::of::<K>(key),
+            target,
             subresource: None,
             body,
             uid: None,

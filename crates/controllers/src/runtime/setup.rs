@@ -2,7 +2,12 @@
 use super::{execute::Executor, owners};
 use crate::Flags;
 use apimachinery::labels::Selector;
-use client::{Cache, Caches, Key, cache::Kept, events::Recorder, queue::Queue};
+use client::{
+    Cache, Caches, Key,
+    cache::{Kept, Selection},
+    events::Recorder,
+    queue::Queue,
+};
 use futures::future::BoxFuture;
 use kube::Resource;
 use std::sync::Arc;
@@ -42,6 +47,29 @@ impl Setup {
         cache
     }
 
+    /// Start to work only when `ready` is done.
+    pub fn wait_for(&mut self, ready: BoxFuture<'static, ()>) {
+        self.synced.push(ready);
+    }
+
+    /// A shared cache of some objects of a kind.
+    pub fn cache_selected<K: Kept<DynamicType = ()>>(&mut self, selection: &Selection) -> Cache<K> {
+        let cache = self.caches.selected::<K>(selection);
+        let synced = cache.clone();
+        self.synced.push(Box::pin(async move { synced.synced().await }));
+        cache
+    }
+
+    /// Have the keys handled that `keys` derives from a change in `cache`: the object before and after it.
+    pub fn follow<K: Kept>(
+        &self,
+        cache: &Cache<K>,
+        keys: impl Fn(Option<&K>, Option<&K>, &mut dyn FnMut(Key)) + Send + Sync + 'static,
+    ) {
+        let queue = self.queue.clone();
+        cache.observe(move |old, new| keys(old.map(|o| &**o), new.map(|o| &**o), &mut |key| queue.add(key)));
+    }
+
     /// Have the key of each changed object of kind `K` handled.
     pub fn watch<K: Kept<DynamicType = ()>>(&mut self) -> Cache<K> {
         self.watch_mapped::<K>(|object, add| add(Key::of(object)))
@@ -68,8 +96,7 @@ impl Setup {
         keys: impl Fn(Option<&K>, Option<&K>, &mut dyn FnMut(Key)) + Send + Sync + 'static,
     ) -> Cache<K> {
         let cache = self.cache::<K>();
-        let queue = self.queue.clone();
-        cache.observe(move |old, new| keys(old.map(|o| &**o), new.map(|o| &**o), &mut |key| queue.add(key)));
+        self.follow(&cache, keys);
         cache
     }
 

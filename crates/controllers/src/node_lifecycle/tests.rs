@@ -1,0 +1,64 @@
+//! Nodes in, plans out.
+use super::plan::{View, plan};
+use crate::fixtures::{now, object, objects};
+use std::time::Duration;
+
+fn view(node: &str, silent_s: i64, pods: &str) -> View {
+    View {
+        node: object(node),
+        heard_at: now() - jiff::SignedDuration::from_secs(silent_s),
+        is_new: false,
+        any_ready: true,
+        pods: objects(pods),
+        grace: Duration::from_secs(50),
+    }
+}
+
+const READY: &str = "metadata: {name: n, uid: u}\nspec: {}\nstatus: {conditions: [{type: Ready, status: 'True', reason: KubeletReady}]}";
+const POD: &str =
+    "metadata: {name: p, namespace: a, uid: p}\nstatus: {phase: Running, conditions: [{type: Ready, status: 'True'}]}";
+
+#[test]
+fn a_ready_node_is_looked_at_when_it_may_have_gone_silent() {
+    assert_eq!(plan(&view(READY, 10, ""), now()).to_string(), "again in 40.01s\n");
+}
+
+#[test]
+fn a_silent_node_is_unknown_tainted_and_its_pods_unready() {
+    let plan = plan(&view(READY, 50, POD), now()).to_string();
+    insta::assert_snapshot!(plan, @"");
+}
+
+#[test]
+fn a_node_that_never_spoke_is_given_a_minute() {
+    let new = "metadata: {name: n, creationTimestamp: '2025-12-31T23:58:00Z'}\nspec: {}";
+    assert_eq!(plan(&view(new, 55, ""), now()).to_string(), "again in 5.01s\n");
+    assert!(plan(&view(new, 60, ""), now()).to_string().contains("Kubelet never posted node status."));
+}
+
+#[test]
+fn a_node_that_is_not_ready_is_tainted_until_it_is() {
+    let unready = READY.replace("'True'", "'False'");
+    let text = plan(&view(&unready, 0, ""), now()).to_string();
+    insta::assert_snapshot!(text, @"");
+    let tainted = READY.replace(
+        "spec: {}",
+        "spec: {taints: [{key: node.kubernetes.io/not-ready, effect: NoExecute}, {key: mine, effect: NoSchedule}]}",
+    );
+    let text = plan(&view(&tainted, 0, ""), now()).to_string();
+    assert!(text.contains(r#""taints":[{"effect":"NoSchedule","key":"mine"}]"#), "{text}");
+}
+
+#[test]
+fn nothing_is_evicted_when_no_node_is_ready() {
+    let mut view = view(&READY.replace("'True'", "'False'"), 0, "");
+    view.any_ready = false;
+    let text = plan(&view, now()).to_string();
+    assert!(text.contains("NoSchedule") && !text.contains("NoExecute"), "{text}");
+}
+
+#[test]
+fn cordoned_nodes_carry_a_taint() {
+    let cordoned = READY.replace("spec: {}", "spec: {unschedulable: true}");
+    assert!(plan(&view(&cordoned, 0, ""), now()).to_string().contains("node.kubernetes.io/unschedulable"));
+}
