@@ -4,7 +4,13 @@ use std::{ffi::OsString, path::PathBuf};
 
 /// A Kubernetes in one binary: start a cluster on this machine, or run any single component.
 #[derive(Debug, Parser)]
-#[command(name = "ferrokube", version, disable_help_subcommand = true, subcommand_required = true, arg_required_else_help = true)]
+#[command(
+    name = "ferrokube",
+    version,
+    disable_help_subcommand = true,
+    subcommand_required = true,
+    arg_required_else_help = true
+)]
 #[command(after_help = "Components, each with upstream's flags (`ferrokube <component> --help`):\n  \
     kube-apiserver  kube-scheduler  kube-controller-manager  kubelet  kube-proxy  dns  kubectl\n\
     The binary linked under one of these names behaves as it.")]

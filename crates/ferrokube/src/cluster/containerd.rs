@@ -16,10 +16,10 @@ use std::{
     process::{Command, Stdio},
     time::{Duration, Instant},
 };
-use tokio::io::unix::AsyncFd;
 use tokio_util::sync::CancellationToken;
 
 const START_TIMEOUT: Duration = Duration::from_secs(30);
+const ADOPTED_POLL: Duration = Duration::from_millis(500);
 const MAX_LOG_BYTES: u64 = 16 * 1024 * 1024;
 /// CAP_SYS_RESOURCE, without which `oom_score_adj` cannot be lowered.
 const CAP_SYS_RESOURCE: u32 = 24;
@@ -221,12 +221,14 @@ impl Supervisor {
     async fn ended(process: Process) {
         match process {
             Process::Child(mut child) => drop(child.wait().await),
-            Process::Adopted(fd) => match AsyncFd::new(fd) {
-                Ok(fd) => drop(fd.readable().await),
-                Err(error) => {
-                    tracing::warn!(%error, "cannot watch containerd; it will not be restarted");
-                    std::future::pending::<()>().await;
+            // Not our child: its end can only be looked for.
+            Process::Adopted(fd) => loop {
+                let mut watched = [rustix::event::PollFd::new(&fd, rustix::event::PollFlags::IN)];
+                let now = rustix::event::Timespec::default();
+                if !matches!(rustix::event::poll(&mut watched, Some(&now)), Ok(0)) {
+                    return;
                 }
+                tokio::time::sleep(ADOPTED_POLL).await;
             },
         }
     }

@@ -26,7 +26,13 @@ const SERVER: Usage = Usage { server: true, client: false };
 fn leaves(cluster: &Cluster) -> Result<Vec<Leaf>> {
     let node = format!("system:node:{}", cluster.node_name);
     let mut api = leaf("apiserver", "kube-apiserver", &[], SERVER);
-    let hosts = ["localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local"];
+    let hosts = [
+        "localhost",
+        "kubernetes",
+        "kubernetes.default",
+        "kubernetes.default.svc",
+        "kubernetes.default.svc.cluster.local",
+    ];
     api.request.dns = hosts.iter().map(|&h| h.to_owned()).chain([cluster.node_name.clone()]).collect();
     api.request.ips = vec![
         IpAddr::from([127, 0, 0, 1]),
@@ -52,7 +58,8 @@ fn leaves(cluster: &Cluster) -> Result<Vec<Leaf>> {
 fn authority(layout: &Layout) -> Result<Authority> {
     let (cert, key) = (layout.pki("ca.crt"), layout.pki("ca.key"));
     if let (Ok(cert), Ok(key)) = (fs::read_to_string(&cert), fs::read_to_string(&key)) {
-        return Authority::load(&cert, &key).with_context(|| format!("the cluster's CA in {}", layout.pki("").display()));
+        return Authority::load(&cert, &key)
+            .with_context(|| format!("the cluster's CA in {}", layout.pki("").display()));
     }
     let made = Authority::generate("kubernetes")?;
     // The key first: a certificate alone would look like a CA somebody else holds the key of.

@@ -48,8 +48,12 @@ pub async fn machine(own_runtime: bool) -> Result<()> {
 pub fn data_dir(layout: &Layout) -> Result<()> {
     let root = layout.root().display();
     let explain = |error: std::io::Error| match error.kind() {
-        ErrorKind::ReadOnlyFilesystem => anyhow::anyhow!("{root} is on a read-only file system: choose another --data-dir"),
-        ErrorKind::StorageFull => anyhow::anyhow!("the file system of {root} is full: free some space, or choose another --data-dir"),
+        ErrorKind::ReadOnlyFilesystem => {
+            anyhow::anyhow!("{root} is on a read-only file system: choose another --data-dir")
+        }
+        ErrorKind::StorageFull => {
+            anyhow::anyhow!("the file system of {root} is full: free some space, or choose another --data-dir")
+        }
         ErrorKind::PermissionDenied => anyhow::anyhow!("{root} cannot be written: {error}"),
         _ => anyhow::anyhow!("{root} cannot be used as data directory: {error}"),
     };
@@ -78,7 +82,9 @@ pub fn port_free(port: u16, flag: &str) -> Result<()> {
     match TcpListener::bind(("0.0.0.0", port)) {
         Ok(_) => Ok(()),
         Err(error) if error.kind() == ErrorKind::AddrInUse => {
-            bail!("port {port} is in use: stop what listens there (ss -ltnp 'sport = :{port}'), or choose another with {flag}")
+            bail!(
+                "port {port} is in use: stop what listens there (ss -ltnp 'sport = :{port}'), or choose another with {flag}"
+            )
         }
         Err(error) => bail!("port {port} cannot be used: {error}"),
     }

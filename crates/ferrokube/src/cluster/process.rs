@@ -94,8 +94,7 @@ impl Parts<'_> {
     }
 
     fn start_scheduler(&self) -> Result<()> {
-        let flags: scheduler::Flags =
-            flags("kube-scheduler", &[flag("leader-elect", false), flag("secure-port", 0)])?;
+        let flags: scheduler::Flags = flags("kube-scheduler", &[flag("leader-elect", false), flag("secure-port", 0)])?;
         let connection = self.connection("system:kube-scheduler", &[]);
         keep(self.tasks, "kube-scheduler", self.shutdown, move |stop| {
             scheduler::run(flags.clone(), Some(connection.clone()), stop)
@@ -159,7 +158,11 @@ impl Parts<'_> {
             .context("the node got no pod CIDR in time")??;
         let flags: dns::Flags = flags(
             "dns",
-            &[flag("bind-address", gateway), flag("port", self.cluster.dns_port), flag("cluster-domain", "cluster.local")],
+            &[
+                flag("bind-address", gateway),
+                flag("port", self.cluster.dns_port),
+                flag("cluster-domain", "cluster.local"),
+            ],
         )?;
         let connection = self.connection(
             "system:serviceaccount:kube-system:coredns",

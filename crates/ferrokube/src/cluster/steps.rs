@@ -15,10 +15,17 @@ use std::{
 #[serde(rename_all = "camelCase")]
 pub enum Step {
     /// Done, and how long it took.
-    Done { what: String, millis: u64 },
+    Done {
+        what: String,
+        millis: u64,
+    },
     /// Worth knowing, not fatal.
-    Warning { what: String },
-    Failed { why: String },
+    Warning {
+        what: String,
+    },
+    Failed {
+        why: String,
+    },
     Ready,
 }
 

@@ -138,7 +138,8 @@ pub fn logs(which: &Which, component: &str, tail: Option<usize>) -> Result<()> {
         Some((_, target)) => ("ferrokube", Some(*target)),
         None if ["containerd", "ferrokube"].contains(&component) => (component, None),
         None => {
-            let names: Vec<&str> = COMPONENTS.iter().map(|(name, _)| *name).chain(["containerd", "ferrokube"]).collect();
+            let names: Vec<&str> =
+                COMPONENTS.iter().map(|(name, _)| *name).chain(["containerd", "ferrokube"]).collect();
             bail!("no component {component:?}; there are {}", names.join(", "));
         }
     };

