@@ -29,7 +29,64 @@ fn written(pods: &str) -> Value {
 #[test]
 fn addresses_are_grouped_by_ports_and_readiness() {
     let pods = [pod("b", "10.0.0.2", 8080, true), pod("a", "10.0.0.1", 8080, false), pod("c", "10.0.0.3", 9090, true)];
-    insta::assert_snapshot!(serde_json::to_string_pretty(&written(&pods.concat())["subsets"]).expect("JSON"), @"");
+    insta::assert_snapshot!(serde_json::to_string_pretty(&written(&pods.concat())["subsets"]).expect("JSON"), @r#"
+    [
+      {
+        "addresses": [
+          {
+            "ip": "10.0.0.2",
+            "nodeName": "n",
+            "targetRef": {
+              "kind": "Pod",
+              "name": "b",
+              "namespace": "default",
+              "uid": "b"
+            }
+          }
+        ],
+        "notReadyAddresses": [
+          {
+            "ip": "10.0.0.1",
+            "nodeName": "n",
+            "targetRef": {
+              "kind": "Pod",
+              "name": "a",
+              "namespace": "default",
+              "uid": "a"
+            }
+          }
+        ],
+        "ports": [
+          {
+            "name": "http",
+            "port": 8080,
+            "protocol": "TCP"
+          }
+        ]
+      },
+      {
+        "addresses": [
+          {
+            "ip": "10.0.0.3",
+            "nodeName": "n",
+            "targetRef": {
+              "kind": "Pod",
+              "name": "c",
+              "namespace": "default",
+              "uid": "c"
+            }
+          }
+        ],
+        "ports": [
+          {
+            "name": "http",
+            "port": 9090,
+            "protocol": "TCP"
+          }
+        ]
+      }
+    ]
+    "#);
 }
 
 #[test]

@@ -74,7 +74,66 @@ fn slices_fill_up_and_are_reused() {
 fn an_endpoint_says_what_its_pod_is() {
     let Some(Step::Write(write)) = plan(&view(1..2, Vec::new())).steps.pop() else { panic!("a write") };
     let body: Value = write.body;
-    insta::assert_snapshot!(serde_json::to_string_pretty(&body).expect("JSON"), @"");
+    insta::assert_snapshot!(serde_json::to_string_pretty(&body).expect("JSON"), @r#"
+    {
+      "addressType": "IPv4",
+      "apiVersion": "discovery.k8s.io/v1",
+      "endpoints": [
+        {
+          "addresses": [
+            "10.0.0.1"
+          ],
+          "conditions": {
+            "ready": true,
+            "serving": true,
+            "terminating": false
+          },
+          "hints": {
+            "forZones": [
+              {
+                "name": "z"
+              }
+            ]
+          },
+          "nodeName": "n",
+          "targetRef": {
+            "kind": "Pod",
+            "name": "p1",
+            "namespace": "default",
+            "uid": "p1"
+          },
+          "zone": "z"
+        }
+      ],
+      "kind": "EndpointSlice",
+      "metadata": {
+        "generateName": "web-",
+        "labels": {
+          "endpointslice.kubernetes.io/managed-by": "endpointslice-controller.k8s.io",
+          "kubernetes.io/service-name": "web",
+          "tier": "front"
+        },
+        "namespace": "default",
+        "ownerReferences": [
+          {
+            "apiVersion": "v1",
+            "blockOwnerDeletion": true,
+            "controller": true,
+            "kind": "Service",
+            "name": "web",
+            "uid": "s"
+          }
+        ]
+      },
+      "ports": [
+        {
+          "name": "",
+          "port": 8080,
+          "protocol": "TCP"
+        }
+      ]
+    }
+    "#);
 }
 
 #[test]

@@ -3,20 +3,10 @@
 //! Changes return the UIDs that are to be looked at.
 use crate::runtime::Target;
 use foldhash::{HashMap, HashSet};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 
 pub const FOREGROUND: &str = "foregroundDeletion";
 pub const ORPHAN: &str = "orphan";
-
-/// An owner as its dependent names it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Reference {
-    pub api_version: String,
-    pub kind: String,
-    pub name: String,
-    pub uid: String,
-    pub blocks: bool,
-}
 
 /// An object.
 #[derive(Clone)]
@@ -24,7 +14,7 @@ pub struct Node {
     pub target: Target,
     pub uid: String,
     pub resource_version: Option<String>,
-    pub owners: Vec<Reference>,
+    pub owners: Vec<OwnerReference>,
     pub deleting: bool,
     pub finalizers: Vec<String>,
 }
@@ -36,21 +26,13 @@ pub fn waits_for_dependents(meta: &ObjectMeta) -> bool {
 
 impl Node {
     pub fn new(target: Target, meta: &ObjectMeta) -> Self {
-        let owners = meta.owner_references.iter().flatten().map(|owner| Reference {
-            api_version: owner.api_version.clone(),
-            kind: owner.kind.clone(),
-            name: owner.name.clone(),
-            uid: owner.uid.clone(),
-            blocks: owner.block_owner_deletion == Some(true),
-        });
-        let ours = |finalizer: &&String| *finalizer == FOREGROUND || *finalizer == ORPHAN;
         Self {
             target,
             uid: meta.uid.clone().unwrap_or_default(),
             resource_version: meta.resource_version.clone(),
-            owners: owners.collect(),
+            owners: meta.owner_references.clone().unwrap_or_default(),
             deleting: meta.deletion_timestamp.is_some(),
-            finalizers: meta.finalizers.iter().flatten().filter(ours).cloned().collect(),
+            finalizers: meta.finalizers.clone().unwrap_or_default(),
         }
     }
 
@@ -72,7 +54,7 @@ impl Node {
 
     /// Whether this object must be gone before `owner` may go.
     pub fn blocks(&self, owner: &str) -> bool {
-        self.owners.iter().any(|reference| reference.uid == owner && reference.blocks)
+        self.owners.iter().any(|reference| reference.uid == owner && reference.block_owner_deletion == Some(true))
     }
 }
 
@@ -99,7 +81,7 @@ impl Graph {
 
     /// Whether anything may have to be done about an object.
     pub fn needs_a_look(&self, node: &Node) -> bool {
-        let settled = |owner: &Reference| {
+        let settled = |owner: &OwnerReference| {
             self.nodes.get(&owner.uid).is_some_and(|known| {
                 let here = known.namespace().is_none() || known.namespace() == node.namespace();
                 here && !known.waits_for_dependents()

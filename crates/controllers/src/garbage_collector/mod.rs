@@ -12,10 +12,10 @@ mod watches;
 use crate::runtime::{Controller, Failure, Plan, Setup};
 use async_trait::async_trait;
 use client::Key;
-use graph::{Graph, Node, Reference};
+use graph::{Graph, Node};
 use http::Request;
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use parking_lot::RwLock;
 use plan::{Owner, View};
 use serde::Deserialize;
@@ -59,7 +59,7 @@ impl GarbageCollector {
     }
 
     /// What has become of an owner.
-    async fn owner(&self, node: &Node, reference: &Reference) -> Result<Owner, Failure> {
+    async fn owner(&self, node: &Node, reference: &OwnerReference) -> Result<Owner, Failure> {
         if let Some(known) = self.graph.read().get(&reference.uid) {
             // In the graph, so it existed a moment ago.
             let elsewhere = known.namespace().is_some() && known.namespace() != node.namespace();

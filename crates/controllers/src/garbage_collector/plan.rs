@@ -1,12 +1,12 @@
 //! What is to be done about one object: remove it, free it from owners, or let it finish its own deletion.
 //!
 //! Source: "Garbage Collection: cascading deletion".
-use super::graph::{FOREGROUND, Node, ORPHAN, Reference};
+use super::graph::{FOREGROUND, Node, ORPHAN};
 use crate::runtime::{
     Plan, Write,
     plan::{MERGE, Verb},
 };
-use k8s_openapi::api::core::v1::ObjectReference;
+use k8s_openapi::{api::core::v1::ObjectReference, apimachinery::pkg::apis::meta::v1::OwnerReference};
 use serde_json::{Value, json};
 
 /// What has become of an owner.
@@ -26,7 +26,7 @@ pub enum Owner {
 /// What there is: the object as the server has it now, its owners, its dependents as last seen.
 pub struct View {
     pub node: Node,
-    pub owners: Vec<(Reference, Owner)>,
+    pub owners: Vec<(OwnerReference, Owner)>,
     pub dependents: Vec<Node>,
 }
 
@@ -42,7 +42,7 @@ pub fn plan(view: &View) -> Plan {
         }
         return plan;
     }
-    let is = |wanted: Owner| move |(_, owner): &&(Reference, Owner)| *owner == wanted;
+    let is = |wanted: Owner| move |(_, owner): &&(OwnerReference, Owner)| *owner == wanted;
     for (reference, _) in view.owners.iter().filter(is(Owner::Elsewhere)) {
         let text = format!(
             "ownerRef [{}/{}, namespace: {}, name: {}, uid: {}] does not exist in namespace {:?}",
@@ -64,7 +64,7 @@ pub fn plan(view: &View) -> Plan {
     let solid = view.owners.iter().any(|(_, owner)| matches!(owner, Owner::Solid | Owner::Unknown));
     let waiting = view.owners.iter().any(|(_, owner)| *owner == Owner::WaitsForDependents);
     if solid {
-        let drop = |(_, owner): &&(Reference, Owner)| gone(owner) || *owner == Owner::WaitsForDependents;
+        let drop = |(_, owner): &&(OwnerReference, Owner)| gone(owner) || *owner == Owner::WaitsForDependents;
         let dropped: Vec<&str> = view.owners.iter().filter(drop).map(|(reference, _)| reference.uid.as_str()).collect();
         if !dropped.is_empty() {
             plan.write(release(node, &dropped));
@@ -115,44 +115,24 @@ fn patch(node: &Node, mut metadata: Value) -> Write {
     Write::raw(Verb::Patch(MERGE), node.target.clone(), json!({ "metadata": metadata })).or_gone()
 }
 
+/// Take owner references away. The whole list is written, if it has not changed meanwhile: that works
+/// for kinds without strategic patches as well.
 fn release(node: &Node, dropped: &[&str]) -> Write {
-    let kept = node.owners.iter().filter(|owner| !dropped.contains(&owner.uid.as_str()));
-    let kept: Vec<&Reference> = kept.collect();
-    release_write(node, dropped, &kept)
-}
-
-/// Owner references are removed by their UID with a strategic patch where the server has one for the
-/// kind; a merge patch over the whole list works for all kinds.
-fn release_write(node: &Node, dropped: &[&str], kept: &[&Reference]) -> Write {
-    let removed: Vec<Value> = dropped.iter().map(|uid| json!({ "$patch": "delete", "uid": uid })).collect();
-    if kept.is_empty() {
-        return patch(node, json!({ "ownerReferences": null }));
-    }
-    let metadata = json!({ "uid": node.uid, "ownerReferences": removed });
-    Write::raw(
-        Verb::Patch("application/strategic-merge-patch+json"),
-        node.target.clone(),
-        json!({ "metadata": metadata }),
-    )
-    .or_gone()
+    let kept: Vec<&OwnerReference> = node.owners.iter().filter(|owner| !dropped.contains(&owner.uid.as_str())).collect();
+    let list = if kept.is_empty() { Value::Null } else { json!(kept) };
+    patch(node, json!({ "ownerReferences": list }))
 }
 
 fn without(node: &Node, finalizer: &str) -> Write {
-    let patch = json!({ "metadata": { "uid": node.uid, "$deleteFromPrimitiveList/finalizers": [finalizer] } });
-    Write::raw(Verb::Patch("application/strategic-merge-patch+json"), node.target.clone(), patch).or_gone()
+    let kept: Vec<&String> = node.finalizers.iter().filter(|known| *known != finalizer).collect();
+    let list = if kept.is_empty() { Value::Null } else { json!(kept) };
+    patch(node, json!({ "finalizers": list }))
 }
 
 /// Free the dependents, then let the object go.
 fn orphan_dependents(plan: &mut Plan, view: &View) {
     let node = &view.node;
-    let releases = view.dependents.iter().map(|dependent| {
-        let mut dependent = dependent.clone();
-        // Seen a while ago: only the reference itself matters.
-        dependent.resource_version = None;
-        let kept: Vec<Reference> = dependent.owners.iter().filter(|owner| owner.uid != node.uid).cloned().collect();
-        release_write(&dependent, &[node.uid.as_str()], &kept.iter().collect::<Vec<_>>())
-    });
-    plan.batch(releases.collect());
+    plan.batch(view.dependents.iter().map(|dependent| release(dependent, &[node.uid.as_str()])).collect());
     plan.write(without(node, ORPHAN));
 }
 

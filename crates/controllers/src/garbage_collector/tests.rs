@@ -63,26 +63,23 @@ fn objects_without_owners_left_are_deleted() {
 #[test]
 fn an_object_with_another_owner_is_only_released() {
     let text = planned(owned("pod", &["rs", "job"]), &[Owner::Absent, Owner::Solid], vec![]);
-    assert_eq!(
-        text,
-        "patch Pod a/pod {\"metadata\":{\"ownerReferences\":[{\"$patch\":\"delete\",\"uid\":\"rs\"}],\"uid\":\"pod\"}}\n"
-    );
+    insta::assert_snapshot!(text, @r#"patch Pod a/pod {"metadata":{"ownerReferences":[{"apiVersion":"v1","blockOwnerDeletion":true,"kind":"Pod","name":"job","uid":"job"}],"resourceVersion":"7","uid":"pod"}}"#);
 }
 
 #[test]
 fn foreground_deletion_ends_when_nothing_blocks() {
     assert_eq!(planned(node("rs", WAITING), &[], vec![owned("pod", &["rs"])]), "");
     let text = planned(node("rs", WAITING), &[], vec![]);
-    assert_eq!(
-        text,
-        "patch Pod a/rs {\"metadata\":{\"$deleteFromPrimitiveList/finalizers\":[\"foregroundDeletion\"],\"uid\":\"rs\"}}\n"
-    );
+    insta::assert_snapshot!(text, @r#"patch Pod a/rs {"metadata":{"finalizers":null,"resourceVersion":"7","uid":"rs"}}"#);
 }
 
 #[test]
 fn orphaning_frees_dependents_first() {
     let text = planned(node("rs", ORPHANING), &[], vec![owned("pod", &["rs"])]);
-    insta::assert_snapshot!(text, @"");
+    insta::assert_snapshot!(text, @r#"
+    | patch Pod a/pod {"metadata":{"ownerReferences":null,"resourceVersion":"7","uid":"pod"}}
+    patch Pod a/rs {"metadata":{"finalizers":null,"resourceVersion":"7","uid":"rs"}}
+    "#);
 }
 
 #[test]

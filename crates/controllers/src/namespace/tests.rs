@@ -42,5 +42,5 @@ fn what_is_left_is_named() {
 fn failures_keep_the_namespace() {
     let found = Found { discovery: Some("refused".to_owned()), ..Found::default() };
     let text = plan(&namespace(), &found, now()).to_string();
-    assert!(text.contains("DiscoveryFailed") && !text.contains("finalize"), "{text}");
+    assert!(text.contains("DiscoveryFailed") && !text.contains("/finalize"), "{text}");
 }

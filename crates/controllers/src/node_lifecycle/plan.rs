@@ -82,7 +82,10 @@ pub fn plan(view: &View, now: Timestamp) -> Plan {
     if !is_silent && let Ok(left) = Duration::try_from(left) {
         plan.again_in(left + Duration::from_millis(10));
     }
-    taint(&mut plan, view, &conditions, now);
+    // A status just written changes the version that taints must be written over: they come next.
+    if conditions == known(node) {
+        taint(&mut plan, view, &conditions, now);
+    }
     let ready = conditions.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True");
     if !ready && condition(node, "Ready").is_some() {
         unready_pods(&mut plan, view, now);

@@ -26,7 +26,12 @@ fn a_ready_node_is_looked_at_when_it_may_have_gone_silent() {
 #[test]
 fn a_silent_node_is_unknown_tainted_and_its_pods_unready() {
     let plan = plan(&view(READY, 50, POD), now()).to_string();
-    insta::assert_snapshot!(plan, @"");
+    insta::assert_snapshot!(plan, @r#"
+    replace Node n/status {"conditions":[{"lastTransitionTime":"2026-01-01T00:00:00Z","message":"Kubelet stopped posting node status.","reason":"NodeStatusUnknown","status":"Unknown","type":"Ready"},{"lastTransitionTime":"2026-01-01T00:00:00Z","message":"Kubelet never posted node status.","reason":"NodeStatusNeverUpdated","status":"Unknown","type":"MemoryPressure"},{"lastTransitionTime":"2026-01-01T00:00:00Z","message":"Kubelet never posted node status.","reason":"NodeStatusNeverUpdated","status":"Unknown","type":"DiskPressure"},{"lastTransitionTime":"2026-01-01T00:00:00Z","message":"Kubelet never posted node status.","reason":"NodeStatusNeverUpdated","status":"Unknown","type":"PIDPressure"}]}
+    event Normal NodeNotReady "Node n status is now: NodeNotReady"
+    patch Pod a/p/status {"metadata":{"uid":"p"},"status":{"conditions":[{"lastTransitionTime":"2026-01-01T00:00:00Z","status":"False","type":"Ready"}]}}
+    event Warning NodeNotReady "Node is not ready"
+    "#);
 }
 
 #[test]
@@ -40,7 +45,10 @@ fn a_node_that_never_spoke_is_given_a_minute() {
 fn a_node_that_is_not_ready_is_tainted_until_it_is() {
     let unready = READY.replace("'True'", "'False'");
     let text = plan(&view(&unready, 0, ""), now()).to_string();
-    insta::assert_snapshot!(text, @"");
+    insta::assert_snapshot!(text, @r#"
+    patch Node n {"metadata":{"resourceVersion":null},"spec":{"taints":[{"effect":"NoSchedule","key":"node.kubernetes.io/not-ready","timeAdded":"2026-01-01T00:00:00Z"},{"effect":"NoExecute","key":"node.kubernetes.io/not-ready","timeAdded":"2026-01-01T00:00:00Z"}]}}
+    again in 50.01s
+    "#);
     let tainted = READY.replace(
         "spec: {}",
         "spec: {taints: [{key: node.kubernetes.io/not-ready, effect: NoExecute}, {key: mine, effect: NoSchedule}]}",
