@@ -278,6 +278,26 @@ fn three_way_differences() {
     assert_eq!(strategic_merge_patch(current, patch, deployment()).unwrap(), modified);
 }
 
+/// What the official kubectl 1.37 sent for `apply`, and what its strategic merge made of it.
+#[test]
+fn patches_are_what_kubectl_sends() {
+    #[derive(serde::Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Case {
+        last_applied: Value,
+        wanted: Value,
+        live: Value,
+        patch: Value,
+        merged: Value,
+    }
+    let cases: Vec<Case> = serde_json::from_str(include_str!("kubectl.json")).unwrap();
+    for case in cases {
+        let patch = three_way_strategic(&case.last_applied, &case.wanted, &case.live, pod()).unwrap();
+        assert_eq!(patch, case.patch);
+        assert_eq!(strategic_merge_patch(case.live, patch, pod()).unwrap(), case.merged);
+    }
+}
+
 trait Pipe: Sized {
     fn pipe<T>(self, f: impl FnOnce(Self) -> T) -> T {
         f(self)
