@@ -237,7 +237,7 @@ impl Settings {
             field: "nftables.masqueradeBit",
             why: "must be within the range [0, 31]".into(),
         })?;
-        check_table_name(&flags.nftables_table)?;
+        check_table_name(&flags.table)?;
         let address = |flag: &Option<String>, file: &Option<String>, default: &str| {
             let text = flag.clone().or(file.clone()).filter(|text| !text.is_empty() || flag.is_some());
             Some(text.unwrap_or_else(|| default.to_owned())).filter(|text| !text.is_empty())
@@ -269,7 +269,7 @@ impl Settings {
             min_sync_period: flags
                 .nftables_min_sync_period
                 .map_or_else(|| duration("nftables.minSyncPeriod", min_sync.as_deref(), DEFAULT_MIN_SYNC_PERIOD), Ok)?,
-            table: flags.nftables_table.clone(),
+            table: flags.table.clone(),
             healthz_address: address(&flags.healthz_bind_address, &file.healthz_bind_address, "0.0.0.0:10256"),
             metrics_address: address(&flags.metrics_bind_address, &file.metrics_bind_address, "127.0.0.1:10249"),
             hard_fail: flags.bind_address_hard_fail.unwrap_or(file.bind_address_hard_fail),

@@ -49,8 +49,8 @@ pub struct Flags {
     #[arg(long, help_heading = "Proxying", value_parser = go_duration)]
     pub nftables_min_sync_period: Option<Duration>,
     /// The nftables table; differs where several clusters share a network namespace
-    #[arg(long, help_heading = "Proxying", value_name = "NAME", default_value = "kube-proxy")]
-    pub nftables_table: String,
+    #[arg(long = "nftables-table", help_heading = "Proxying", value_name = "NAME", default_value = "kube-proxy")]
+    pub table: String,
 
     /// The IP address with port for the health check server; empty: none [default: 0.0.0.0:10256]
     #[arg(long, help_heading = "Serving", value_name = "ADDRESS")]

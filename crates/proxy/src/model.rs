@@ -244,7 +244,7 @@ pub fn endpoints(port: &ServicePort, slices: &[Arc<EndpointSlice>], family: Fami
         }
     }
     // During a slice's rewrite an endpoint may be in two: the ready one counts.
-    out.sort_by(|a, b| (a.ip, a.port, !a.ready).cmp(&(b.ip, b.port, !b.ready)));
+    out.sort_by_key(|e| (e.ip, e.port, !e.ready));
     out.dedup_by(|later, first| (later.ip, later.port) == (first.ip, first.port));
     out
 }

@@ -62,7 +62,7 @@ pub async fn cleanup(table: &str) -> Result<(), Error> {
 /// A setting is wrong, there is no way to the API server, or nftables does not work here.
 pub async fn run(flags: Flags, connection: Option<Connection>, shutdown: CancellationToken) -> Result<(), Error> {
     if flags.cleanup {
-        return cleanup(&flags.nftables_table).await;
+        return cleanup(&flags.table).await;
     }
     let settings = Settings::new(&flags)?;
     let connection = match (connection, &settings.kubeconfig) {

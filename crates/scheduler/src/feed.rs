@@ -35,8 +35,8 @@ const MAX_LINE: usize = 16 << 20;
 pub enum Delta<T> {
     /// All there are.
     Replaced(Vec<T>),
-    Upserted(T),
-    Deleted(T),
+    Upserted(Box<T>),
+    Deleted(Box<T>),
 }
 
 /// A change of one of the kinds we follow.
@@ -286,8 +286,8 @@ impl<T: Object, W: Fn(Delta<T>) -> Change> Follower<T, W> {
 
     async fn event(&self, line: &[u8], version: &mut String) -> Result<(), Error> {
         let delta = match serde_json::from_slice(line)? {
-            Event::Added(object) | Event::Modified(object) => Delta::Upserted(object),
-            Event::Deleted(object) => Delta::Deleted(object),
+            Event::Added(object) | Event::Modified(object) => Delta::Upserted(Box::new(object)),
+            Event::Deleted(object) => Delta::Deleted(Box::new(object)),
             Event::Bookmark(bookmark) => {
                 *version = bookmark.metadata.resource_version;
                 return Ok(());

@@ -122,7 +122,7 @@ impl Scheduler {
 
     fn pods(&mut self, delta: Delta<objects::Pod>, now: Instant) {
         match delta {
-            Delta::Upserted(pod) => self.pod(pod, now),
+            Delta::Upserted(pod) => self.pod(*pod, now),
             Delta::Deleted(pod) => self.pod_gone(&pod.metadata.uid, now),
             Delta::Replaced(pods) => {
                 let there: HashSet<&str> = pods.iter().map(|p| p.metadata.uid.as_str()).collect();
@@ -179,7 +179,7 @@ impl Scheduler {
 
     fn nodes(&mut self, delta: Delta<objects::Node>, now: Instant) {
         match delta {
-            Delta::Upserted(node) => self.node(node, now),
+            Delta::Upserted(node) => self.node(*node, now),
             Delta::Deleted(node) => self.node_gone(&node.metadata.name, now),
             Delta::Replaced(nodes) => {
                 let there: HashSet<&str> = nodes.iter().map(|n| n.metadata.name.as_str()).collect();
@@ -244,7 +244,7 @@ impl Scheduler {
             Change::Map(kind, delta) => {
                 let selectors = &mut self.cluster.selectors;
                 match delta {
-                    Delta::Upserted(object) => selectors.set_map(kind, object),
+                    Delta::Upserted(object) => selectors.set_map(kind, *object),
                     Delta::Deleted(o) => selectors.remove(kind, &o.metadata.namespace, &o.metadata.name),
                     Delta::Replaced(all) => {
                         selectors.clear(kind);
@@ -255,7 +255,7 @@ impl Scheduler {
             Change::Labels(kind, delta) => {
                 let selectors = &mut self.cluster.selectors;
                 match delta {
-                    Delta::Upserted(object) => selectors.set_labels(kind, object),
+                    Delta::Upserted(object) => selectors.set_labels(kind, *object),
                     Delta::Deleted(o) => selectors.remove(kind, &o.metadata.namespace, &o.metadata.name),
                     Delta::Replaced(all) => {
                         selectors.clear(kind);
@@ -425,7 +425,7 @@ fn merge<K: Eq + std::hash::Hash, T, V>(
 ) {
     match delta {
         Delta::Upserted(object) => {
-            map.insert(key(&object), value(object));
+            map.insert(key(&object), value(*object));
         }
         Delta::Deleted(object) => {
             map.remove(&key(&object));

@@ -16,11 +16,11 @@ impl Bench {
     }
 
     fn see(&mut self, pod: PodBuilder) {
-        self.scheduler.apply(Change::Pod(Delta::Upserted(pod.build())), self.now);
+        self.scheduler.apply(Change::Pod(Delta::Upserted(Box::new(pod.build()))), self.now);
     }
 
     fn gone(&mut self, pod: PodBuilder) {
-        self.scheduler.apply(Change::Pod(Delta::Deleted(pod.build())), self.now);
+        self.scheduler.apply(Change::Pod(Delta::Deleted(Box::new(pod.build()))), self.now);
     }
 
     /// `pod -> node`, or `pod: why not`, for all pods that are to be tried now.
@@ -78,9 +78,9 @@ async fn a_new_node_helps_and_a_useless_one_does_not() {
          are available: 1 Preemption is not helpful for scheduling."
         ]
     );
-    bench.scheduler.apply(Change::Node(Delta::Upserted(small("n2").unschedulable().build())), bench.now);
+    bench.scheduler.apply(Change::Node(Delta::Upserted(Box::new(small("n2").unschedulable().build()))), bench.now);
     assert_eq!(bench.decide(), Vec::<String>::new());
-    bench.scheduler.apply(Change::Node(Delta::Upserted(small("n3").build())), bench.now);
+    bench.scheduler.apply(Change::Node(Delta::Upserted(Box::new(small("n3").build()))), bench.now);
     assert_eq!(bench.decide(), ["p -> n3"]);
 }
 
@@ -115,7 +115,7 @@ async fn others_pods_are_left_alone() {
     let mut bench = Bench::new(vec![small("n1")]);
     let mut other = pod("p").build();
     other.spec.scheduler_name = "somebody-else".into();
-    bench.scheduler.apply(Change::Pod(Delta::Upserted(other)), bench.now);
+    bench.scheduler.apply(Change::Pod(Delta::Upserted(Box::new(other))), bench.now);
     assert_eq!(bench.decide(), Vec::<String>::new());
 }
 

@@ -314,7 +314,8 @@ mod tests {
         let existing = "node(s) didn't satisfy existing pods anti-affinity rules";
         let lonely = pod("lonely").label("app", "db").spec(&terms("podAntiAffinity", ZONE)).on("a2").info();
         let near_zone = pod("p").spec(&terms("podAffinity", ZONE));
-        let table: Vec<(&str, Vec<Arc<PodInfo>>, crate::testing::PodBuilder, [&str; 3])> = vec![
+        type Row = (&'static str, Vec<Arc<PodInfo>>, crate::testing::PodBuilder, [&'static str; 3]);
+        let table: Vec<Row> = vec![
             ("near", vec![web.clone()], near_zone, ["", "", affinity]),
             (
                 "near on one host",

@@ -181,7 +181,7 @@ impl<'a> Check<'a> {
 
     fn update(&mut self, other: &PodInfo, node: &NodeView<'_>, sign: i64) {
         let constraints = self.constraints.clone();
-        if &*other.key.namespace != &*self.pod.key.namespace || !has_all_keys(&constraints, node) {
+        if other.key.namespace != self.pod.key.namespace || !has_all_keys(&constraints, node) {
             return;
         }
         for (constraint, domains) in constraints.iter().zip(&mut self.domains) {
