@@ -94,7 +94,9 @@ mod tests {
 
     #[test]
     fn quantities_are_stored_canonically() {
-        for (given, want) in [("0.5", "500m"), ("1000m", "1"), ("1024Mi", "1Gi"), ("100m", "100m"), ("1000", "1k"), ("0", "0")] {
+        for (given, want) in
+            [("0.5", "500m"), ("1000m", "1"), ("1024Mi", "1Gi"), ("100m", "100m"), ("1000", "1k"), ("0", "0")]
+        {
             let mut quantity = ApiQuantity(given.into());
             canonicalize_one(&mut quantity);
             assert_eq!(quantity.0, want, "{given}");

@@ -229,7 +229,8 @@ impl<K: Kind> Resource for Erased<K> {
         object.prepare_update(target, old);
         if K::GENERATION {
             let before = Object::metadata(old).generation;
-            let counted = if object.same_spec(old) { before } else { Some(before.unwrap_or_default().saturating_add(1)) };
+            let counted =
+                if object.same_spec(old) { before } else { Some(before.unwrap_or_default().saturating_add(1)) };
             Object::metadata_mut(object).generation = counted;
         }
     }

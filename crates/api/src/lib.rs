@@ -1,18 +1,31 @@
 //! Every built-in kind's behaviour, one file a kind, registered by one line in [`ALL`]. Pure.
-pub mod openapi;
+mod admissionregistration;
 mod amounts;
 mod apps;
+mod autoscaling;
 mod batch;
 mod cells;
+mod certificates;
+mod coordination;
 mod core;
 mod data;
 mod decode;
 mod difference;
+mod discovery;
+mod dra;
+mod flowcontrol;
 mod info;
 mod kind;
 mod meta;
+mod networking;
+mod node_api;
+pub mod openapi;
+mod policy;
+mod rbac;
 mod registry;
 mod resource;
+mod scheduling;
+mod storage;
 
 pub use crate::core::{node, pod};
 pub use info::ALL_VERBS;

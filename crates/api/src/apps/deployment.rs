@@ -52,12 +52,21 @@ impl Kind for Deployment {
     const COLUMNS: &'static [Column] = &[
         cells::NAME,
         cells::text("Ready", "Number of the pod with ready state"),
-        cells::text("Up-to-date", "Total number of non-terminating pods targeted by this deployment that have the desired template spec."),
-        cells::text("Available", "Total number of available non-terminating pods (ready for at least minReadySeconds) targeted by this deployment."),
+        cells::text(
+            "Up-to-date",
+            "Total number of non-terminating pods targeted by this deployment that have the desired template spec.",
+        ),
+        cells::text(
+            "Available",
+            "Total number of available non-terminating pods (ready for at least minReadySeconds) targeted by this deployment.",
+        ),
         cells::AGE,
         workload::CONTAINERS,
         workload::IMAGES,
-        cells::wide("Selector", "Label selector for pods. Existing ReplicaSets whose pods are selected by this will be the ones affected by this deployment. It must match the pod template's labels."),
+        cells::wide(
+            "Selector",
+            "Label selector for pods. Existing ReplicaSets whose pods are selected by this will be the ones affected by this deployment. It must match the pod template's labels.",
+        ),
     ];
     const GENERATION: bool = true;
 
@@ -176,7 +185,11 @@ fn validate_status(new: &Deployment, old: &Deployment, errors: &mut ErrorList) {
     }
     if status.available_replicas.unwrap_or_default() > status.ready_replicas.unwrap_or_default() {
         let available = status.available_replicas;
-        errors.push(Error::invalid(&path.child("availableReplicas"), available, "cannot be greater than readyReplicas"));
+        errors.push(Error::invalid(
+            &path.child("availableReplicas"),
+            available,
+            "cannot be greater than readyReplicas",
+        ));
     }
     let collisions = |d: &Deployment| d.status.as_ref().and_then(|s| s.collision_count);
     if let Some(before) = collisions(old)

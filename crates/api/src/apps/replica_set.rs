@@ -15,13 +15,25 @@ use k8s_openapi::api::{apps::v1::ReplicaSet, core::v1::PodTemplateSpec};
 impl Kind for ReplicaSet {
     const COLUMNS: &'static [Column] = &[
         cells::NAME,
-        cells::integer("Desired", "Replicas is the number of desired pods. This is a pointer to distinguish between explicit zero and unspecified. Defaults to 1. More info: https://kubernetes.io/docs/concepts/workloads/controllers/replicaset"),
-        cells::integer("Current", "Replicas is the most recently observed number of non-terminating pods. More info: https://kubernetes.io/docs/concepts/workloads/controllers/replicaset"),
-        cells::integer("Ready", "The number of non-terminating pods targeted by this ReplicaSet with a Ready Condition."),
+        cells::integer(
+            "Desired",
+            "Replicas is the number of desired pods. This is a pointer to distinguish between explicit zero and unspecified. Defaults to 1. More info: https://kubernetes.io/docs/concepts/workloads/controllers/replicaset",
+        ),
+        cells::integer(
+            "Current",
+            "Replicas is the most recently observed number of non-terminating pods. More info: https://kubernetes.io/docs/concepts/workloads/controllers/replicaset",
+        ),
+        cells::integer(
+            "Ready",
+            "The number of non-terminating pods targeted by this ReplicaSet with a Ready Condition.",
+        ),
         cells::AGE,
         workload::CONTAINERS,
         workload::IMAGES,
-        cells::wide("Selector", "Selector is a label query over pods that should match the replica count. Label keys and values that must match in order to be controlled by this replica set. It must match the pod template's labels. More info: https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#label-selectors"),
+        cells::wide(
+            "Selector",
+            "Selector is a label query over pods that should match the replica count. Label keys and values that must match in order to be controlled by this replica set. It must match the pod template's labels. More info: https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#label-selectors",
+        ),
     ];
     const GENERATION: bool = true;
 
@@ -124,6 +136,10 @@ fn validate_status(new: &ReplicaSet, errors: &mut ErrorList) {
     }
     if status.available_replicas.unwrap_or_default() > status.ready_replicas.unwrap_or_default() {
         let available = status.available_replicas;
-        errors.push(Error::invalid(&path.child("availableReplicas"), available, "cannot be greater than readyReplicas"));
+        errors.push(Error::invalid(
+            &path.child("availableReplicas"),
+            available,
+            "cannot be greater than readyReplicas",
+        ));
     }
 }

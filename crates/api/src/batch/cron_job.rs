@@ -31,7 +31,11 @@ fn validate_schedule(spec: &CronJobSpec, path: &Path, errors: &mut ErrorList) {
         if zone.is_empty() {
             errors.push(Error::invalid(&at, zone, "timeZone must be nil or non-empty string"));
         } else if zone.eq_ignore_ascii_case("local") {
-            errors.push(Error::invalid(&at, zone, "timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones"));
+            errors.push(Error::invalid(
+                &at,
+                zone,
+                "timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones",
+            ));
         } else if jiff::tz::TimeZone::get(zone).is_err() {
             errors.push(Error::invalid(&at, zone, format!("unknown time zone {zone}")));
         }
@@ -42,14 +46,23 @@ impl Kind for CronJob {
     const COLUMNS: &'static [Column] = &[
         cells::NAME,
         cells::text("Schedule", "The schedule in Cron format, see https://en.wikipedia.org/wiki/Cron."),
-        cells::text("Timezone", "The time zone name for the given schedule, see https://en.wikipedia.org/wiki/List_of_tz_database_time_zones. If not specified, this will default to the time zone of the kube-controller-manager process. The set of valid time zone names and the time zone offset is loaded from the system-wide time zone database by the API server during CronJob validation and the controller manager during execution. If no system-wide time zone database can be found a bundled version of the database is used instead. If the time zone name becomes invalid during the lifetime of a CronJob or due to a change in host configuration, the controller will stop creating new new Jobs and will create a system event with the reason UnknownTimeZone. More information can be found in https://kubernetes.io/docs/concepts/workloads/controllers/cron-jobs/#time-zones"),
-        cells::boolean("Suspend", "This flag tells the controller to suspend subsequent executions, it does not apply to already started executions.  Defaults to false."),
+        cells::text(
+            "Timezone",
+            "The time zone name for the given schedule, see https://en.wikipedia.org/wiki/List_of_tz_database_time_zones. If not specified, this will default to the time zone of the kube-controller-manager process. The set of valid time zone names and the time zone offset is loaded from the system-wide time zone database by the API server during CronJob validation and the controller manager during execution. If no system-wide time zone database can be found a bundled version of the database is used instead. If the time zone name becomes invalid during the lifetime of a CronJob or due to a change in host configuration, the controller will stop creating new new Jobs and will create a system event with the reason UnknownTimeZone. More information can be found in https://kubernetes.io/docs/concepts/workloads/controllers/cron-jobs/#time-zones",
+        ),
+        cells::boolean(
+            "Suspend",
+            "This flag tells the controller to suspend subsequent executions, it does not apply to already started executions.  Defaults to false.",
+        ),
         cells::integer("Active", "A list of pointers to currently running jobs."),
         cells::text("Last Schedule", "Information when was the last time the job was successfully scheduled."),
         cells::AGE,
         workload::CONTAINERS,
         workload::IMAGES,
-        cells::wide("Selector", "A label query over pods that should match the pod count. Normally, the system sets this field for you. More info: https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#label-selectors"),
+        cells::wide(
+            "Selector",
+            "A label query over pods that should match the pod count. Normally, the system sets this field for you. More info: https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#label-selectors",
+        ),
     ];
     const GENERATION: bool = true;
 

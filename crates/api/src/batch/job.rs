@@ -70,12 +70,18 @@ impl Kind for Job {
     const COLUMNS: &'static [Column] = &[
         cells::NAME,
         cells::text("Status", "Status of the job."),
-        cells::text("Completions", "Specifies the desired number of successfully finished pods the job should be run with.  Setting to null means that the success of any pod signals the success of all pods, and allows parallelism to have any positive value.  Setting to 1 means that parallelism is limited to 1 and the success of that pod signals the success of the job. More info: https://kubernetes.io/docs/concepts/workloads/controllers/jobs-run-to-completion/"),
+        cells::text(
+            "Completions",
+            "Specifies the desired number of successfully finished pods the job should be run with.  Setting to null means that the success of any pod signals the success of all pods, and allows parallelism to have any positive value.  Setting to 1 means that parallelism is limited to 1 and the success of that pod signals the success of the job. More info: https://kubernetes.io/docs/concepts/workloads/controllers/jobs-run-to-completion/",
+        ),
         cells::text("Duration", "Time required to complete the job."),
         cells::AGE,
         workload::CONTAINERS,
         workload::IMAGES,
-        cells::wide("Selector", "A label query over pods that should match the pod count. Normally, the system sets this field for you. More info: https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#label-selectors"),
+        cells::wide(
+            "Selector",
+            "A label query over pods that should match the pod count. Normally, the system sets this field for you. More info: https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#label-selectors",
+        ),
     ];
     const GENERATION: bool = true;
 
@@ -225,11 +231,7 @@ pub fn validate_spec(spec: &JobSpec, path: &Path, errors: &mut ErrorList) {
         "NonIndexed" | "" => {
             if spec.backoff_limit_per_index.is_some() {
                 let detail = "requires indexed completion mode";
-                errors.push(Error::invalid(
-                    &path.child("backoffLimitPerIndex"),
-                    spec.backoff_limit_per_index,
-                    detail,
-                ));
+                errors.push(Error::invalid(&path.child("backoffLimitPerIndex"), spec.backoff_limit_per_index, detail));
             }
         }
         "Indexed" => {

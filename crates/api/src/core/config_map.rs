@@ -21,7 +21,10 @@ fn keys(map: &ConfigMap) -> Data<'_> {
 impl Kind for ConfigMap {
     const COLUMNS: &'static [Column] = &[
         cells::NAME,
-        cells::text("Data", "Data contains the configuration data. Each key must consist of alphanumeric characters, '-', '_' or '.'. Values with non-UTF-8 byte sequences must use the BinaryData field. The keys stored in Data must not overlap with the keys in the BinaryData field, this is enforced during validation process."),
+        cells::text(
+            "Data",
+            "Data contains the configuration data. Each key must consist of alphanumeric characters, '-', '_' or '.'. Values with non-UTF-8 byte sequences must use the BinaryData field. The keys stored in Data must not overlap with the keys in the BinaryData field, this is enforced during validation process.",
+        ),
         cells::AGE,
     ];
 

@@ -1,10 +1,5 @@
 //! Endpoints: the addresses behind a service, as clients of old know them.
-use crate::{
-    cells,
-    core::pod::defaults,
-    kind::Kind,
-    resource::Info,
-};
+use crate::{cells, core::pod::defaults, kind::Kind, resource::Info};
 use apimachinery::{
     field::{Error, ErrorList, Path},
     table::{Column, Row},
@@ -91,7 +86,10 @@ fn validate_subset(subset: &EndpointSubset, path: &Path, errors: &mut ErrorList)
 impl Kind for Endpoints {
     const COLUMNS: &'static [Column] = &[
         cells::NAME,
-        cells::text("Endpoints", "The set of all endpoints is the union of all subsets. Addresses are placed into subsets according to the IPs they share. A single address with multiple ports, some of which are ready and some of which are not (because they come from different containers) will result in the address being displayed in different subsets for the different ports. No address will appear in both Addresses and NotReadyAddresses in the same subset. Sets of addresses and ports that comprise a service."),
+        cells::text(
+            "Endpoints",
+            "The set of all endpoints is the union of all subsets. Addresses are placed into subsets according to the IPs they share. A single address with multiple ports, some of which are ready and some of which are not (because they come from different containers) will result in the address being displayed in different subsets for the different ports. No address will appear in both Addresses and NotReadyAddresses in the same subset. Sets of addresses and ports that comprise a service.",
+        ),
         cells::AGE,
     ];
 

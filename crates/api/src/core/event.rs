@@ -81,12 +81,21 @@ impl Kind for Event {
     const COLUMNS: &'static [Column] = &[
         cells::text("Last Seen", "The time at which the most recent occurrence of this event was recorded."),
         cells::text("Type", "Type of this event (Normal, Warning), new types could be added in the future"),
-        cells::text("Reason", "This should be a short, machine understandable string that gives the reason for the transition into the object's current status."),
+        cells::text(
+            "Reason",
+            "This should be a short, machine understandable string that gives the reason for the transition into the object's current status.",
+        ),
         cells::text("Object", "The object that this event is about."),
-        cells::wide("Subobject", "If referring to a piece of an object instead of an entire object, this string should contain a valid JSON/Go field access statement, such as desiredState.manifest.containers[2]. For example, if the object reference is to a container within a pod, this would take on a value like: \"spec.containers{name}\" (where \"name\" refers to the name of the container that triggered the event) or if no container name is specified \"spec.containers[2]\" (container with index 2 in this pod). This syntax is chosen only to have some well-defined way of referencing a part of an object."),
+        cells::wide(
+            "Subobject",
+            "If referring to a piece of an object instead of an entire object, this string should contain a valid JSON/Go field access statement, such as desiredState.manifest.containers[2]. For example, if the object reference is to a container within a pod, this would take on a value like: \"spec.containers{name}\" (where \"name\" refers to the name of the container that triggered the event) or if no container name is specified \"spec.containers[2]\" (container with index 2 in this pod). This syntax is chosen only to have some well-defined way of referencing a part of an object.",
+        ),
         cells::wide("Source", "The component reporting this event. Should be a short machine understandable string."),
         cells::text("Message", "A human-readable description of the status of this operation."),
-        cells::wide("First Seen", "The time at which the event was first recorded. (Time of server receipt is in TypeMeta.)"),
+        cells::wide(
+            "First Seen",
+            "The time at which the event was first recorded. (Time of server receipt is in TypeMeta.)",
+        ),
         cells::wide("Count", "The number of times this event has occurred."),
         Column { name: "Name", type_: "string", format: "name", description: cells::NAME.description, priority: 1 },
     ];
@@ -157,11 +166,9 @@ impl Kind for Event {
                 errors.push(Error::invalid(&Path::new("reportingController"), controller, violation));
             }
         }
-        for (value, name) in [
-            (&self.reporting_instance, "reportingInstance"),
-            (&self.action, "action"),
-            (&self.reason, "reason"),
-        ] {
+        for (value, name) in
+            [(&self.reporting_instance, "reportingInstance"), (&self.action, "action"), (&self.reason, "reason")]
+        {
             let value = text(value.as_ref());
             if value.is_empty() {
                 errors.push(Error::required(&Path::new(name), ""));

@@ -10,13 +10,9 @@ use k8s_openapi::api::core::v1::{LimitRange, LimitRangeItem};
 use std::collections::BTreeSet;
 
 fn default_item(item: &mut LimitRangeItem) {
-    for list in [
-        &mut item.default,
-        &mut item.default_request,
-        &mut item.max,
-        &mut item.min,
-        &mut item.max_limit_request_ratio,
-    ] {
+    for list in
+        [&mut item.default, &mut item.default_request, &mut item.max, &mut item.min, &mut item.max_limit_request_ratio]
+    {
         amounts::canonicalize(list);
     }
     if item.type_ != "Container" {
@@ -49,7 +45,11 @@ fn ordered(
         && low > high
     {
         let detail = format!("{} value {low} is greater than {} value {high}", lower.1, upper.1);
-        errors.push(Error::invalid(&path.child(upper.1.split(' ').next().unwrap_or_default()).key(resource), low.to_string(), detail));
+        errors.push(Error::invalid(
+            &path.child(upper.1.split(' ').next().unwrap_or_default()).key(resource),
+            low.to_string(),
+            detail,
+        ));
     }
 }
 
@@ -118,8 +118,14 @@ impl Kind for LimitRange {
             for violation in validation::is_qualified_name(&item.type_) {
                 errors.push(Error::invalid(&at.child("type"), &item.type_, violation));
             }
-            if !item.type_.contains('/') && !matches!(item.type_.as_str(), "Pod" | "Container" | "PersistentVolumeClaim") {
-                errors.push(Error::invalid(&at.child("type"), &item.type_, "must be a standard limit type or fully qualified"));
+            if !item.type_.contains('/')
+                && !matches!(item.type_.as_str(), "Pod" | "Container" | "PersistentVolumeClaim")
+            {
+                errors.push(Error::invalid(
+                    &at.child("type"),
+                    &item.type_,
+                    "must be a standard limit type or fully qualified",
+                ));
             }
             if limits.iter().take(i).any(|l| l.type_ == item.type_) {
                 errors.push(Error::duplicate(&at.child("type"), &item.type_));

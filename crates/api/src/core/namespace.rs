@@ -20,8 +20,7 @@ fn phase(namespace: &Namespace) -> &str {
 }
 
 impl Kind for Namespace {
-    const COLUMNS: &'static [Column] =
-        &[cells::NAME, cells::text("Status", "The status of the namespace"), cells::AGE];
+    const COLUMNS: &'static [Column] = &[cells::NAME, cells::text("Status", "The status of the namespace"), cells::AGE];
     const NAME: meta::NameRule = meta::LABEL;
 
     spec_and_status!();

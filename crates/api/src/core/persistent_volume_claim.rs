@@ -97,11 +97,17 @@ impl Kind for PersistentVolumeClaim {
         cells::text("Status", "phase represents the current phase of PersistentVolumeClaim."),
         cells::text("Volume", "volumeName is the binding reference to the PersistentVolume backing this claim."),
         cells::text("Capacity", "capacity represents the actual resources of the underlying volume."),
-        cells::text("Access Modes", "accessModes contains the actual access modes the volume backing the PVC has. More info: https://kubernetes.io/docs/concepts/storage/persistent-volumes#access-modes-1"),
+        cells::text(
+            "Access Modes",
+            "accessModes contains the actual access modes the volume backing the PVC has. More info: https://kubernetes.io/docs/concepts/storage/persistent-volumes#access-modes-1",
+        ),
         cells::text("StorageClass", "StorageClass of the pvc"),
         cells::text("VolumeAttributesClass", "VolumeAttributesClass of the pvc"),
         cells::AGE,
-        cells::wide("VolumeMode", "volumeMode defines what type of volume is required by the claim. Value of Filesystem is implied when not included in claim spec."),
+        cells::wide(
+            "VolumeMode",
+            "volumeMode defines what type of volume is required by the claim. Value of Filesystem is implied when not included in claim spec.",
+        ),
     ];
 
     spec_and_status!();

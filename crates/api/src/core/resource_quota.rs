@@ -109,7 +109,10 @@ impl Kind for ResourceQuota {
     const COLUMNS: &'static [Column] = &[
         cells::NAME,
         cells::text("Request", "Request represents a minimum amount of cpu/memory that a container may consume."),
-        cells::text("Limit", "Limits control the maximum amount of cpu/memory that a container may use independent of contention on the node."),
+        cells::text(
+            "Limit",
+            "Limits control the maximum amount of cpu/memory that a container may use independent of contention on the node.",
+        ),
         cells::AGE,
     ];
 

@@ -62,9 +62,8 @@ pub fn carry_over(new: &mut ServiceSpec, old: &ServiceSpec) {
             }
         }
     }
-    let local = |s: &ServiceSpec| {
-        service_type(s) == "LoadBalancer" && s.external_traffic_policy.as_deref() == Some("Local")
-    };
+    let local =
+        |s: &ServiceSpec| service_type(s) == "LoadBalancer" && s.external_traffic_policy.as_deref() == Some("Local");
     if local(new) && local(old) && new.health_check_node_port.unwrap_or_default() == 0 {
         new.health_check_node_port = old.health_check_node_port;
     }
@@ -384,7 +383,11 @@ pub fn validate_update(new: &Service, old: &Service, errors: &mut ErrorList) {
     let new_ip = cluster_ips(spec).first().or(spec.cluster_ip.as_ref()).map(String::as_str).unwrap_or_default();
     if had_ip && has_ip && !old_ip.is_empty() && old_ip != new_ip {
         let detail = "may not change once set";
-        errors.push(Error::invalid(&path.child("clusterIPs").index(0), spec.cluster_ips.as_ref().unwrap_or(&vec![]), detail));
+        errors.push(Error::invalid(
+            &path.child("clusterIPs").index(0),
+            spec.cluster_ips.as_ref().unwrap_or(&vec![]),
+            detail,
+        ));
     }
     if service_type(before) == "LoadBalancer"
         && service_type(spec) == "LoadBalancer"
@@ -430,7 +433,9 @@ pub fn warnings(service: &Service) -> Vec<String> {
     let v6 = |ip: &str| ip.contains(':') && ip.parse::<IpAddr>().is_ok_and(|p| p.to_string() != ip);
     for (i, ip) in cluster_ips(spec).iter().enumerate().filter(|(_, ip)| v6(ip)) {
         let canonical = ip.parse::<IpAddr>().map(|p| p.to_string()).unwrap_or_default();
-        warnings.push(format!("spec.clusterIPs[{i}]: IPv6 address {ip:?} should be in RFC 5952 canonical format ({canonical:?})"));
+        warnings.push(format!(
+            "spec.clusterIPs[{i}]: IPv6 address {ip:?} should be in RFC 5952 canonical format ({canonical:?})"
+        ));
     }
     if set(&spec.load_balancer_ip).is_some() && service_type(spec) != "LoadBalancer" {
         warnings.push("spec.loadBalancerIP is ignored when spec.type is not \"LoadBalancer\"".into());

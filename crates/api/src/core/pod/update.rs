@@ -58,7 +58,10 @@ pub fn validate(new: &Pod, old: &Pod, errors: &mut ErrorList) {
     put_back(&mut allowed, before);
     if allowed != *before {
         let difference = difference::text(&allowed, before);
-        errors.push(Error::forbidden(&path, format!("pod updates may not change fields other than {MAY_CHANGE}\n{difference}")));
+        errors.push(Error::forbidden(
+            &path,
+            format!("pod updates may not change fields other than {MAY_CHANGE}\n{difference}"),
+        ));
     }
 }
 
@@ -147,7 +150,8 @@ pub fn validate_ephemeral(new: &Pod, old: &Pod, errors: &mut ErrorList) {
             }
             Some(now) if now != before => {
                 let difference = difference::text(now, before);
-                let detail = format!("existing ephemeral containers {:?} may not be changed\n{difference}", before.name);
+                let detail =
+                    format!("existing ephemeral containers {:?} may not be changed\n{difference}", before.name);
                 errors.push(Error::forbidden(&path, detail));
             }
             Some(_) => {}

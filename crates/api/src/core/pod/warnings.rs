@@ -7,7 +7,10 @@ use k8s_openapi::api::core::v1::{Container, PodSpec, PodTemplateSpec};
 const DEPRECATED_LABELS: &[(&str, &str)] = &[
     ("beta.kubernetes.io/arch", "deprecated since v1.14; use \"kubernetes.io/arch\" instead"),
     ("beta.kubernetes.io/os", "deprecated since v1.14; use \"kubernetes.io/os\" instead"),
-    ("failure-domain.beta.kubernetes.io/region", "deprecated since v1.17; use \"topology.kubernetes.io/region\" instead"),
+    (
+        "failure-domain.beta.kubernetes.io/region",
+        "deprecated since v1.17; use \"topology.kubernetes.io/region\" instead",
+    ),
     ("failure-domain.beta.kubernetes.io/zone", "deprecated since v1.17; use \"topology.kubernetes.io/zone\" instead"),
     ("beta.kubernetes.io/instance-type", "deprecated since v1.17; use \"node.kubernetes.io/instance-type\" instead"),
 ];
@@ -45,7 +48,9 @@ pub fn spec(spec: &PodSpec, path: &str) -> Vec<String> {
             && empty.size_limit.as_ref().is_some_and(|l| l.0.ends_with('m'))
         {
             let limit = empty.size_limit.as_ref().map(|l| l.0.as_str()).unwrap_or_default();
-            warnings.push(format!("{path}.volumes[{i}].emptyDir.sizeLimit: fractional byte value {limit:?} is invalid, must be an integer"));
+            warnings.push(format!(
+                "{path}.volumes[{i}].emptyDir.sizeLimit: fractional byte value {limit:?} is invalid, must be an integer"
+            ));
         }
     }
     for (i, alias) in spec.host_aliases.iter().flatten().enumerate() {
@@ -68,7 +73,9 @@ pub fn spec(spec: &PodSpec, path: &str) -> Vec<String> {
         of_container(container, &format!("{path}.initContainers[{i}]"), &mut warnings);
     }
     if spec.termination_grace_period_seconds.is_some_and(|s| s < 0) {
-        warnings.push(format!("{path}.terminationGracePeriodSeconds: must be >= 0; negative values are invalid and will be treated as 1"));
+        warnings.push(format!(
+            "{path}.terminationGracePeriodSeconds: must be >= 0; negative values are invalid and will be treated as 1"
+        ));
     }
     duplicate_ports(spec, path, &mut warnings);
     warnings
@@ -81,15 +88,24 @@ fn of_container(container: &Container, path: &str, warnings: &mut Vec<String>) {
         let reference = format!("$({})", variable.name);
         let builds_on = variable.value.as_ref().is_some_and(|v| v.contains(&reference));
         if !builds_on && env.iter().take(i).any(|e| e.name == variable.name) {
-            warnings.push(format!("{path}.env[{i}]: hides previous definition of {:?}, which may be dropped when using apply", variable.name));
+            warnings.push(format!(
+                "{path}.env[{i}]: hides previous definition of {:?}, which may be dropped when using apply",
+                variable.name
+            ));
         }
     }
     let resources = container.resources.as_ref();
-    let lists = [(resources.and_then(|r| r.limits.as_ref()), "limits"), (resources.and_then(|r| r.requests.as_ref()), "requests")];
+    let lists = [
+        (resources.and_then(|r| r.limits.as_ref()), "limits"),
+        (resources.and_then(|r| r.requests.as_ref()), "requests"),
+    ];
     for (list, field) in lists {
         for name in ["memory", "ephemeral-storage"] {
             if let Some(amount) = list.and_then(|l| l.get(name)).filter(|q| q.0.ends_with('m')) {
-                warnings.push(format!("{path}.resources.{field}[{name}]: fractional byte value {:?} is invalid, must be an integer", amount.0));
+                warnings.push(format!(
+                    "{path}.resources.{field}[{name}]: fractional byte value {:?} is invalid, must be an integer",
+                    amount.0
+                ));
             }
         }
     }

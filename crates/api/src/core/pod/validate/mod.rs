@@ -30,12 +30,7 @@ pub(super) fn set(text: &Option<String>) -> Option<&str> {
 }
 
 /// Adds every violation of `value`; the path is made only if there is one.
-fn check(
-    value: &str,
-    rule: fn(&str) -> Vec<String>,
-    path: impl FnOnce() -> Path,
-    errors: &mut ErrorList,
-) {
+fn check(value: &str, rule: fn(&str) -> Vec<String>, path: impl FnOnce() -> Path, errors: &mut ErrorList) {
     let violations = rule(value);
     if violations.is_empty() {
         return;
@@ -126,7 +121,8 @@ fn spec(spec: &PodSpec, path: &Path, errors: &mut ErrorList) {
         taints::validate_tolerations(tolerations, &path.child("tolerations"), errors);
     }
     host::aliases(spec, path, errors);
-    if let Some(policy) = spec.preemption_policy.as_deref().filter(|p| !matches!(*p, "Never" | "PreemptLowerPriority")) {
+    if let Some(policy) = spec.preemption_policy.as_deref().filter(|p| !matches!(*p, "Never" | "PreemptLowerPriority"))
+    {
         let known = ["Never", "PreemptLowerPriority"];
         errors.push(Error::not_supported(&path.child("preemptionPolicy"), policy, &known));
     }

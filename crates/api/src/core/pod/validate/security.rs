@@ -24,11 +24,7 @@ pub fn pod(spec: &PodSpec, path: &Path, errors: &mut ErrorList) {
         errors.push(Error::invalid(&path.child("shareProcessNamespace"), true, detail));
     }
     if spec.host_users == Some(false) {
-        let shared = [
-            (spec.host_network, "hostNetwork"),
-            (spec.host_pid, "hostPID"),
-            (spec.host_ipc, "hostIPC"),
-        ];
+        let shared = [(spec.host_network, "hostNetwork"), (spec.host_pid, "hostPID"), (spec.host_ipc, "hostIPC")];
         for (flag, field) in shared {
             if flag == Some(true) {
                 let detail = "when `hostUsers` is false";
@@ -87,7 +83,7 @@ fn seccomp(profile: &SeccompProfile, path: &Path, errors: &mut ErrorList) {
             let detail = "must be set when seccomp type is Localhost ";
             errors.push(Error::required(&path.child("localhostProfile"), detail));
         }
-        ("Localhost" | "RuntimeDefault" | "Unconfined", None) | ("Localhost", Some(_)) => {}
+        ("RuntimeDefault" | "Unconfined", None) | ("Localhost", Some(_)) => {}
         ("RuntimeDefault" | "Unconfined", Some(local)) => {
             let detail = "can only be set when seccomp type is Localhost";
             errors.push(Error::invalid(&path.child("localhostProfile"), local, detail));
@@ -107,7 +103,7 @@ fn app_armor(profile: &AppArmorProfile, path: &Path, errors: &mut ErrorList) {
             let detail = "must be set when AppArmor type is Localhost";
             errors.push(Error::required(&path.child("localhostProfile"), detail));
         }
-        ("Localhost" | "RuntimeDefault" | "Unconfined", None) | ("Localhost", Some(_)) => {}
+        ("RuntimeDefault" | "Unconfined", None) | ("Localhost", Some(_)) => {}
         ("RuntimeDefault" | "Unconfined", Some(local)) => {
             let detail = "can only be set when AppArmor type is Localhost";
             errors.push(Error::invalid(&path.child("localhostProfile"), local, detail));

@@ -1,8 +1,5 @@
 //! Rules for where a volume's contents come from.
-use super::{
-    check, env, set,
-    volumes::descending_path,
-};
+use super::{check, env, set, volumes::descending_path};
 use crate::{amounts, core::persistent_volume_claim, core::volume_defaults::volume_sources};
 use apimachinery::{
     field::{Error, ErrorList, Path},

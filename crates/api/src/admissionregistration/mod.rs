@@ -1,0 +1,10 @@
+//! `admissionregistration.k8s.io/v1`: who else has a say on writes.
+mod binding;
+mod matching;
+pub mod mutating_admission_policy;
+pub mod mutating_admission_policy_binding;
+pub mod mutating_webhook_configuration;
+pub mod validating_admission_policy;
+pub mod validating_admission_policy_binding;
+pub mod validating_webhook_configuration;
+mod webhook;
