@@ -1,0 +1,197 @@
+//! Quality of service, and what requests and limits come to in cgroup terms. Pure.
+use std::collections::BTreeMap;
+
+use apimachinery::quantity;
+use k8s_openapi::api::core::v1::{Container, Pod, ResourceRequirements};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+
+const MIN_SHARES: i64 = 2;
+const MAX_SHARES: i64 = 262_144;
+const SHARES_PER_CPU: i64 = 1024;
+/// Length of a CFS period, in microseconds.
+pub const QUOTA_PERIOD_US: i64 = 100_000;
+const MIN_QUOTA_US: i64 = 1000;
+
+/// A pod's quality-of-service class.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Qos {
+    Guaranteed,
+    Burstable,
+    BestEffort,
+}
+
+impl Qos {
+    /// The API's name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Qos::Guaranteed => "Guaranteed",
+            Qos::Burstable => "Burstable",
+            Qos::BestEffort => "BestEffort",
+        }
+    }
+}
+
+/// Requests or limits, in milli-CPU and bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Amounts {
+    pub cpu_milli: i64,
+    pub memory_bytes: i64,
+}
+
+type List = Option<BTreeMap<String, Quantity>>;
+
+fn amount(list: &List, name: &str, milli: bool) -> Option<i64> {
+    let quantity = quantity::of(list.as_ref()?.get(name)?).ok()?;
+    Some(if milli { quantity.milli_value() } else { quantity.value() })
+}
+
+/// A container's request of `name`, falling back to its limit as the API's defaulting does.
+pub fn request(resources: Option<&ResourceRequirements>, name: &str, milli: bool) -> Option<i64> {
+    let resources = resources?;
+    amount(&resources.requests, name, milli).or_else(|| amount(&resources.limits, name, milli))
+}
+
+/// A container's limit of `name`.
+pub fn limit(resources: Option<&ResourceRequirements>, name: &str, milli: bool) -> Option<i64> {
+    amount(&resources?.limits, name, milli)
+}
+
+fn is_sidecar(container: &Container) -> bool {
+    container.restart_policy.as_deref() == Some("Always")
+}
+
+/// The class as the API server computed it, or computed here.
+pub fn qos(pod: &Pod) -> Qos {
+    match pod.status.as_ref().and_then(|status| status.qos_class.as_deref()) {
+        Some("Guaranteed") => Qos::Guaranteed,
+        Some("Burstable") => Qos::Burstable,
+        Some("BestEffort") => Qos::BestEffort,
+        _ => compute_qos(pod),
+    }
+}
+
+fn compute_qos(pod: &Pod) -> Qos {
+    let Some(spec) = pod.spec.as_ref() else { return Qos::BestEffort };
+    let positive = |value: Option<i64>| value.filter(|v| *v > 0);
+    let (mut any, mut guaranteed) = (false, true);
+    for container in spec.containers.iter().chain(spec.init_containers.iter().flatten()) {
+        for (name, milli) in [("cpu", true), ("memory", false)] {
+            let wanted = positive(request(container.resources.as_ref(), name, milli));
+            let bound = positive(limit(container.resources.as_ref(), name, milli));
+            any |= wanted.is_some() || bound.is_some();
+            guaranteed &= bound.is_some() && wanted == bound;
+        }
+    }
+    match (any, guaranteed) {
+        (false, _) => Qos::BestEffort,
+        (true, true) => Qos::Guaranteed,
+        (true, false) => Qos::Burstable,
+    }
+}
+
+/// What a pod asks for in all: containers and sidecars together, or the largest init container, plus overhead.
+pub fn pod_requests(pod: &Pod) -> Amounts {
+    total(pod, |container, name, milli| request(container.resources.as_ref(), name, milli).unwrap_or(0))
+}
+
+fn total(pod: &Pod, of: impl Fn(&Container, &str, bool) -> i64) -> Amounts {
+    let one = |name: &str, milli: bool| -> i64 {
+        let Some(spec) = pod.spec.as_ref() else { return 0 };
+        let mut sum: i64 = spec.containers.iter().map(|c| of(c, name, milli)).fold(0, i64::saturating_add);
+        let (mut sidecars, mut largest_init) = (0_i64, 0_i64);
+        for init in spec.init_containers.iter().flatten() {
+            let wanted = of(init, name, milli);
+            if is_sidecar(init) {
+                sum = sum.saturating_add(wanted);
+                sidecars = sidecars.saturating_add(wanted);
+                largest_init = largest_init.max(sidecars);
+            } else {
+                largest_init = largest_init.max(sidecars.saturating_add(wanted));
+            }
+        }
+        sum.max(largest_init).saturating_add(amount(&spec.overhead, name, milli).unwrap_or(0))
+    };
+    Amounts { cpu_milli: one("cpu", true), memory_bytes: one("memory", false) }
+}
+
+/// Limits of a pod's cgroup. CPU and memory are bound only if every container is.
+pub fn pod_limits(pod: &Pod) -> (Option<i64>, Option<i64>) {
+    let Some(spec) = pod.spec.as_ref() else { return (None, None) };
+    let all = |name: &str, milli: bool| {
+        spec.containers
+            .iter()
+            .chain(spec.init_containers.iter().flatten())
+            .all(|c| limit(c.resources.as_ref(), name, milli).is_some_and(|v| v > 0))
+    };
+    let sum = total(pod, |container, name, milli| limit(container.resources.as_ref(), name, milli).unwrap_or(0));
+    (all("cpu", true).then_some(sum.cpu_milli), all("memory", false).then_some(sum.memory_bytes))
+}
+
+/// cgroup v1 `cpu.shares` of a CPU request.
+pub fn shares(milli: i64) -> i64 {
+    (milli.saturating_mul(SHARES_PER_CPU) / 1000).clamp(MIN_SHARES, MAX_SHARES)
+}
+
+/// CFS quota of a CPU limit, in microseconds a [`QUOTA_PERIOD_US`].
+pub fn quota(milli: i64) -> i64 {
+    if milli == 0 { 0 } else { (milli.saturating_mul(QUOTA_PERIOD_US) / 1000).max(MIN_QUOTA_US) }
+}
+
+/// cgroup v2 `cpu.weight` of v1 shares, by the kernel documentation's linear mapping.
+pub fn weight(shares: i64) -> i64 {
+    let shares = shares.clamp(MIN_SHARES, MAX_SHARES);
+    1 + (shares - 2) * 9999 / 262_142
+}
+
+/// How readily the kernel kills a container's processes when memory runs out.
+pub fn oom_score_adj(pod: &Pod, container: &Container, memory_capacity_bytes: i64) -> i64 {
+    if pod.spec.as_ref().is_some_and(|s| s.priority.unwrap_or(0) >= 2_000_000_000) {
+        return -997;
+    }
+    match qos(pod) {
+        Qos::Guaranteed => -997,
+        Qos::BestEffort => 1000,
+        Qos::Burstable => {
+            let wanted = request(container.resources.as_ref(), "memory", false).unwrap_or(0);
+            let share = wanted.saturating_mul(1000) / memory_capacity_bytes.max(1);
+            // Always between the two other classes.
+            (1000 - share).clamp(3, 999)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pod(yaml: &str) -> Pod {
+        let value = apimachinery::codec::yaml::parse(yaml).expect("yaml");
+        serde_json::from_value(value).expect("a pod")
+    }
+
+    #[test]
+    fn classes() {
+        for (containers, want) in [
+            ("[{name: a}]", Qos::BestEffort),
+            ("[{name: a, resources: {requests: {cpu: 1m}}}]", Qos::Burstable),
+            ("[{name: a, resources: {limits: {cpu: 1, memory: 1Mi}}}]", Qos::Guaranteed),
+            ("[{name: a, resources: {limits: {cpu: 1, memory: 1Mi}, requests: {cpu: 500m}}}]", Qos::Burstable),
+            ("[{name: a, resources: {limits: {cpu: 1, memory: 1Mi}}}, {name: b}]", Qos::Burstable),
+        ] {
+            assert_eq!(qos(&pod(&format!("spec: {{containers: {containers}}}"))), want, "{containers}");
+        }
+    }
+
+    #[test]
+    fn cgroup_numbers() {
+        assert_eq!([shares(0), shares(100), shares(1000)], [2, 102, 1024]);
+        assert_eq!([quota(0), quota(5), quota(500)], [0, 1000, 50_000]);
+        assert_eq!([weight(2), weight(1024), weight(262_144)], [1, 39, 10_000]);
+    }
+
+    #[test]
+    fn the_larger_of_init_and_main_counts() {
+        let pod = pod("spec: {initContainers: [{name: i, resources: {requests: {cpu: 2}}}, {name: s, restartPolicy: Always, resources: {requests: {cpu: 500m}}}], containers: [{name: a, resources: {requests: {cpu: 1}}}]}");
+        assert_eq!(pod_requests(&pod).cpu_milli, 2000);
+    }
+}
