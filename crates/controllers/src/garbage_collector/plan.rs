@@ -118,7 +118,8 @@ fn patch(node: &Node, mut metadata: Value) -> Write {
 /// Take owner references away. The whole list is written, if it has not changed meanwhile: that works
 /// for kinds without strategic patches as well.
 fn release(node: &Node, dropped: &[&str]) -> Write {
-    let kept: Vec<&OwnerReference> = node.owners.iter().filter(|owner| !dropped.contains(&owner.uid.as_str())).collect();
+    let kept: Vec<&OwnerReference> =
+        node.owners.iter().filter(|owner| !dropped.contains(&owner.uid.as_str())).collect();
     let list = if kept.is_empty() { Value::Null } else { json!(kept) };
     patch(node, json!({ "ownerReferences": list }))
 }

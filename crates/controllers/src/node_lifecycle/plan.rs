@@ -130,6 +130,7 @@ fn taint(plan: &mut Plan, view: &View, conditions: &[NodeCondition], now: Timest
     let known = node.spec.as_ref().and_then(|spec| spec.taints.clone()).unwrap_or_default();
     if taints != known {
         let version = &node.metadata.resource_version;
+        let taints = Some(taints).filter(|taints| !taints.is_empty());
         let patch = json!({ "metadata": { "resourceVersion": version }, "spec": { "taints": taints } });
         plan.write(Write::merge::<Node>(Key::of(node), patch).or_gone());
     }
