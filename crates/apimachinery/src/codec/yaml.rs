@@ -31,9 +31,27 @@ pub fn parse_all(text: &str) -> Result<Vec<Value>, Error> {
     if text.len() > BYTES_MAX {
         return Err(Error::Yaml(format!("the document is larger than {BYTES_MAX} bytes")));
     }
-    let documents: Vec<Value> =
+    let mut documents: Vec<Value> =
         serde_saphyr::from_multiple_with_options(text, options()).map_err(|e| Error::Yaml(message(&e)))?;
-    Ok(documents.into_iter().filter(|d| !d.is_null()).collect())
+    documents.retain(|d| !d.is_null());
+    documents.iter_mut().for_each(whole_numbers);
+    Ok(documents)
+}
+
+/// `1e3` and `5.0` are whole numbers in JSON as Go writes it, and fit where one is wanted.
+fn whole_numbers(value: &mut Value) {
+    /// Above it not every whole number has a floating-point form.
+    const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
+    match value {
+        Value::Array(list) => list.iter_mut().for_each(whole_numbers),
+        Value::Object(map) => map.values_mut().for_each(whole_numbers),
+        Value::Number(number) if number.is_f64() => {
+            if let Some(f) = number.as_f64().filter(|f| f.fract() == 0.0 && f.abs() <= EXACT_MAX) {
+                *number = (f as i64).into();
+            }
+        }
+        _ => {}
+    }
 }
 
 /// The only or first document.
@@ -72,6 +90,7 @@ mod tests {
             ("", Value::Null),
             ("a: 1Gi\nb: 1.2.3\nc: 12h", json!({"a": "1Gi", "b": "1.2.3", "c": "12h"})),
             ("1: x", json!({"1": "x"})),
+            ("a: 1e3\nb: 5.\nc: 08\nd: y", json!({"a": 1000, "b": 5, "c": 8, "d": true})),
         ];
         for (text, want) in cases {
             assert_eq!(parse(text).map_err(|e| e.to_string()), Ok(want), "{text}");
