@@ -11,7 +11,7 @@ RUN_PACKAGES := containerd runc containernetworking-plugins nftables iptables co
 BUILD_PACKAGES := build-essential pkg-config protobuf-compiler libprotobuf-dev
 TEST_PACKAGES := $(RUN_PACKAGES) busybox-static curl python3-venv
 
-.PHONY: run test build bench packages test-packages fmt lint unit cluster-tests deny clean help
+.PHONY: run test build bench packages test-packages fmt lint all-tests deny clean help
 
 help:
 	@echo "make run    build and start a cluster on this machine"
@@ -42,7 +42,7 @@ run: build
 	$(SUDO) env KUBECONFIG="$$KUBECONFIG" HOME="$$HOME" $(BIN) start
 
 # The same order as a reader would want failures in: form, then meaning, then the whole.
-test: test-packages fmt lint deny unit cluster-tests
+test: test-packages fmt lint deny all-tests
 
 fmt:
 	$(CARGO) fmt --all --check
@@ -50,13 +50,10 @@ fmt:
 lint:
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 
-unit:
+# One run for everything; `.config/nextest.toml` has whole clusters take turns, as they share this machine's network.
+all-tests:
 	@$(CARGO) nextest --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-nextest
-	$(CARGO) nextest run --workspace --locked --no-fail-fast --exclude ferrokube
-
-# Whole clusters with real containers, one after another: they share this machine's network and cgroups.
-cluster-tests:
-	$(CARGO) nextest run --locked --no-fail-fast -p ferrokube --profile cluster
+	$(CARGO) nextest run --workspace --locked --no-fail-fast
 
 # Without a network the advisories cannot be fetched: licences, bans and sources are checked all the same.
 deny:

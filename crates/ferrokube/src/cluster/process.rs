@@ -10,7 +10,7 @@ use anyhow::{Context, Result, anyhow};
 use auth::UserInfo;
 use client::Connection;
 use serde_json::json;
-use std::{fs, future::Future, path::Path, time::Duration};
+use std::{fs, future::Future, path::Path, sync::Arc, time::Duration};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 const READY_TIMEOUT: Duration = Duration::from_secs(60);
@@ -36,6 +36,15 @@ fn flag(name: &str, value: impl std::fmt::Display) -> String {
 fn user(name: &str, groups: &[&str]) -> UserInfo {
     let groups = groups.iter().chain(&["system:authenticated"]).map(|&g| g.to_owned()).collect();
     UserInfo { name: name.to_owned(), groups, ..UserInfo::default() }
+}
+
+/// The groups a service account of the control plane is in; none for other users.
+fn service_account_groups(name: &str) -> &'static [&'static str] {
+    if name.starts_with("system:serviceaccount:kube-system:") {
+        &["system:serviceaccounts", "system:serviceaccounts:kube-system"]
+    } else {
+        &[]
+    }
 }
 
 /// Run a component until shutdown; when it fails, say so and start it again.
@@ -77,6 +86,7 @@ impl Parts<'_> {
             &[
                 flag("leader-elect", false),
                 flag("secure-port", 0),
+                flag("use-service-account-credentials", true),
                 flag("allocate-node-cidrs", true),
                 flag("cluster-cidr", &self.cluster.pod_cidr),
                 flag("service-cluster-ip-range", &self.cluster.service_cidr),
@@ -86,7 +96,10 @@ impl Parts<'_> {
                 flag("service-account-private-key-file", self.layout.pki("sa.key").display()),
             ],
         )?;
-        let connection = self.connection("system:kube-controller-manager", &[]);
+        // Each controller acts as its service account, and may do no more than that.
+        let clients = self.api.clients();
+        let open = move |name: &str| clients(user(name, service_account_groups(name)));
+        let connection = Connection::InProcess { user: "system:kube-controller-manager".into(), open: Arc::new(open) };
         keep(self.tasks, "kube-controller-manager", self.shutdown, move |stop| {
             controllers::run(flags.clone(), Some(connection.clone()), stop)
         });
@@ -221,6 +234,7 @@ fn apiserver_flags(layout: &Layout, cluster: &Cluster) -> Result<apiserver::Flag
             flag("service-account-signing-key-file", pki("sa.key")),
             flag("service-cluster-ip-range", &cluster.service_cidr),
             flag("authorization-mode", "Node,RBAC"),
+            flag("enable-admission-plugins", "NodeRestriction"),
             flag("allow-privileged", true),
             flag("enable-bootstrap-token-auth", true),
             flag("kubelet-preferred-address-types", "InternalIP,Hostname"),
