@@ -180,7 +180,8 @@ impl Kind for Event {
             errors.push(Error::invalid(&Path::new("message"), "", "can have at most 1024 characters"));
         }
         if !matches!(text(self.type_.as_ref()), "Normal" | "Warning") {
-            errors.push(Error::invalid(&Path::new("type"), &self.type_, "has invalid value: "));
+            let detail = format!("has invalid value: {}", text(self.type_.as_ref()));
+            errors.push(Error::invalid(&Path::new("type"), "", detail));
         }
     }
 

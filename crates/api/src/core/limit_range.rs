@@ -34,22 +34,16 @@ fn default_item(item: &mut LimitRangeItem) {
     item.default_request = Some(requests).filter(|l| !l.is_empty());
 }
 
-/// Reports `lower > upper`; the first of the pair is the field in whose name it is reported.
-fn ordered(
-    lower: (Option<Quantity>, &str),
-    upper: (Option<Quantity>, &str),
-    (path, resource): (&Path, &str),
-    errors: &mut ErrorList,
-) {
+/// An amount with its name in messages.
+type Named<'a> = (Option<Quantity>, &'a str);
+
+/// Reports `lower > upper` at `field`.
+fn ordered(lower: Named<'_>, upper: Named<'_>, path: &Path, errors: &mut ErrorList) {
     if let (Some(low), Some(high)) = (lower.0, upper.0)
         && low > high
     {
         let detail = format!("{} value {low} is greater than {} value {high}", lower.1, upper.1);
-        errors.push(Error::invalid(
-            &path.child(upper.1.split(' ').next().unwrap_or_default()).key(resource),
-            low.to_string(),
-            detail,
-        ));
+        errors.push(Error::invalid(path, low.to_string(), detail));
     }
 }
 
@@ -68,6 +62,9 @@ fn validate_item(item: &LimitRangeItem, path: &Path, errors: &mut ErrorList) {
                 errors.push(Error::invalid(&path.child(field).key(name), name, violation));
             }
             names.insert(name.as_str());
+        }
+        for (name, amount) in list.iter().flatten() {
+            amounts::validate_non_negative(amount, &path.child(field).key(name), errors);
         }
     }
     if item.type_ == "Pod" {
@@ -89,13 +86,13 @@ fn validate_item(item: &LimitRangeItem, path: &Path, errors: &mut ErrorList) {
         let min = (amounts::get(item.min.as_ref(), name), "min");
         let default = (amounts::get(item.default.as_ref(), name), "default");
         let request = (amounts::get(item.default_request.as_ref(), name), "default request");
-        let at = (path, name);
-        ordered(min, max, at, errors);
-        ordered(min, request, at, errors);
-        ordered(request, max, at, errors);
-        ordered(request, default, at, errors);
-        ordered(min, default, at, errors);
-        ordered(default, max, at, errors);
+        let at = |field: &str| path.child(field).key(name);
+        ordered(min, max, &at("min"), errors);
+        ordered(min, request, &at("defaultRequest"), errors);
+        ordered(request, max, &at("defaultRequest"), errors);
+        ordered(request, (default.0, "default limit"), &at("defaultRequest"), errors);
+        ordered(min, default, &at("default"), errors);
+        ordered(default, max, &at("default"), errors);
     }
 }
 
