@@ -260,7 +260,7 @@ pub fn validate_spec(spec: &JobSpec, path: &Path, errors: &mut ErrorList) {
     let policy = spec.template.spec.as_ref().and_then(|s| s.restart_policy.as_deref()).unwrap_or_default();
     if policy.is_empty() || policy == "Always" {
         let at = template.child("spec").child("restartPolicy");
-        errors.push(Error::not_supported(&at, policy, RESTART_POLICIES));
+        errors.push(Error::required(&at, "valid values: \"OnFailure\", \"Never\""));
         crate::core::pod::validate::template(&spec.template, &template, errors);
     } else {
         workload::validate_template(&spec.template, RESTART_POLICIES, &template, errors);

@@ -42,7 +42,7 @@ pub fn roles(node: &Node) -> Vec<&str> {
 
 fn status_text(node: &Node) -> String {
     let conditions = node.status.iter().flat_map(|s| s.conditions.iter().flatten());
-    let ready = conditions.filter(|c| c.type_ == "Ready").last();
+    let ready = conditions.rev().find(|c| c.type_ == "Ready");
     let mut text = match ready {
         Some(c) if c.status == "True" => "Ready".to_owned(),
         Some(_) => "NotReady".to_owned(),

@@ -260,10 +260,8 @@ impl Kind for PersistentVolume {
 
     fn warnings(&self, _old: Option<&Self>) -> Vec<String> {
         let mut warnings = Vec::new();
-        if let Some(spec) = &self.spec {
-            if spec.persistent_volume_reclaim_policy.as_deref() == Some("Recycle") {
-                warnings.push("spec.persistentVolumeReclaimPolicy: The Recycle reclaim policy is deprecated. Instead, the recommended approach is to use dynamic provisioning.".to_owned());
-            }
+        if self.spec.as_ref().is_some_and(|s| s.persistent_volume_reclaim_policy.as_deref() == Some("Recycle")) {
+            warnings.push("spec.persistentVolumeReclaimPolicy: The Recycle reclaim policy is deprecated. Instead, the recommended approach is to use dynamic provisioning.".to_owned());
         }
         warnings
     }

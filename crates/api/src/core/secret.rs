@@ -43,16 +43,12 @@ fn validate_type(secret: &Secret, errors: &mut ErrorList) {
         }
         "kubernetes.io/dockercfg" => validate_json(secret, ".dockercfg", errors),
         "kubernetes.io/dockerconfigjson" => validate_json(secret, ".dockerconfigjson", errors),
-        "kubernetes.io/basic-auth" => {
-            if value(secret, "username").is_none() && value(secret, "password").is_none() {
-                errors.push(Error::required(&data.key("username"), ""));
-                errors.push(Error::required(&data.key("password"), ""));
-            }
+        "kubernetes.io/basic-auth" if value(secret, "username").is_none() && value(secret, "password").is_none() => {
+            errors.push(Error::required(&data.key("username"), ""));
+            errors.push(Error::required(&data.key("password"), ""));
         }
-        "kubernetes.io/ssh-auth" => {
-            if value(secret, "ssh-privatekey").is_none_or(<[u8]>::is_empty) {
-                errors.push(Error::required(&data.key("ssh-privatekey"), ""));
-            }
+        "kubernetes.io/ssh-auth" if value(secret, "ssh-privatekey").is_none_or(<[u8]>::is_empty) => {
+            errors.push(Error::required(&data.key("ssh-privatekey"), ""));
         }
         "kubernetes.io/tls" => {
             for key in ["tls.crt", "tls.key"] {

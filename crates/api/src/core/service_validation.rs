@@ -126,17 +126,9 @@ fn validate_non_special_ip(text: &str, path: &Path, errors: &mut ErrorList) {
 fn validate_for_type(spec: &ServiceSpec, path: &Path, errors: &mut ErrorList) {
     let ports = spec.ports.as_deref().unwrap_or_default();
     match service_type(spec) {
-        "LoadBalancer" => {
-            if is_headless(spec) {
-                let detail = "may not be set to 'None' for LoadBalancer services";
-                errors.push(Error::invalid(&path.child("clusterIPs").index(0), &spec.cluster_ips, detail));
-            }
-        }
-        "NodePort" => {
-            if is_headless(spec) {
-                let detail = "may not be set to 'None' for NodePort services";
-                errors.push(Error::invalid(&path.child("clusterIPs").index(0), &spec.cluster_ips, detail));
-            }
+        type_ @ ("LoadBalancer" | "NodePort") if is_headless(spec) => {
+            let detail = format!("may not be set to 'None' for {type_} services");
+            errors.push(Error::invalid(&path.child("clusterIPs").index(0), "None", detail));
         }
         "ExternalName" => {
             if !cluster_ips(spec).is_empty() {
@@ -342,7 +334,7 @@ fn validate_cluster_ips(spec: &ServiceSpec, path: &Path, errors: &mut ErrorList)
     }
     if ips.len() > 1 && first == "None" {
         let detail = "'None' must be the first and only value";
-        errors.push(Error::invalid(&at.index(1), &ips.get(1), detail));
+        errors.push(Error::invalid(&at.index(1), ips.get(1), detail));
     }
     let shown: Vec<&str> = if ips.is_empty() { set(&spec.cluster_ip).into_iter().collect() } else { vec![] };
     for (i, ip) in ips.iter().map(String::as_str).chain(shown).enumerate() {

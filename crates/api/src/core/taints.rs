@@ -19,7 +19,7 @@ pub fn validate(taints: &[Taint], path: &Path, errors: &mut ErrorList) {
         let at = path.index(i);
         meta::validate_label_name(&taint.key, &at.child("key"), errors);
         for violation in validation::is_valid_label_value(taint.value.as_deref().unwrap_or_default()) {
-            errors.push(Error::invalid(&at.child("value"), &taint.value, violation));
+            errors.push(Error::invalid(&at.child("value"), taint.value.as_deref().unwrap_or_default(), violation));
         }
         if taint.effect.is_empty() {
             errors.push(Error::required(&at.child("effect"), ""));
@@ -49,7 +49,8 @@ pub fn validate_tolerations(tolerations: &[Toleration], path: &Path, errors: &mu
         }
         if toleration.toleration_seconds.is_some() && toleration.effect.as_deref() != Some("NoExecute") {
             let detail = "effect must be 'NoExecute' when `tolerationSeconds` is set";
-            errors.push(Error::invalid(&at.child("effect"), &toleration.effect, detail));
+            let effect = toleration.effect.as_deref().unwrap_or_default();
+            errors.push(Error::invalid(&at.child("effect"), effect, detail));
         }
         match operator {
             "" | "Equal" => {

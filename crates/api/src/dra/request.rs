@@ -95,7 +95,7 @@ fn device(class: &str, mode: Option<&str>, count: Option<i64>, path: &Path, erro
         }
         other => {
             let known = ["All", "ExactCount"];
-            errors.push(Error::not_supported(&path.child("allocationMode"), other, &known));
+            errors.push(Error::not_supported(&path.child("allocationMode"), other.unwrap_or_default(), &known));
         }
     }
 }

@@ -42,7 +42,8 @@ pub fn default_subjects(subjects: &mut Option<Vec<Subject>>) {
 pub fn validate(role: &RoleRef, subjects: &[Subject], namespaced: bool, errors: &mut ErrorList) {
     let path = Path::new("roleRef");
     if role.api_group.as_deref() != Some(GROUP) {
-        errors.push(Error::not_supported(&path.child("apiGroup"), &role.api_group, &[GROUP]));
+        let group = role.api_group.as_deref().unwrap_or_default();
+        errors.push(Error::not_supported(&path.child("apiGroup"), group, &[GROUP]));
     }
     let kinds: &[&str] = if namespaced { &["Role", "ClusterRole"] } else { &["ClusterRole"] };
     if !kinds.contains(&role.kind.as_str()) {

@@ -49,5 +49,8 @@ fn quantities_that_are_none_are_invalid() {
     let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a", "namespace": "b"}, "spec": {"containers": [{
         "name": "a", "image": "b", "resources": {"limits": {"cpu": "lots"}}}]}});
     let errors = lines(&create(&pod).errors);
-    assert!(errors.starts_with("spec.containers[0].resources.limits[cpu]: Invalid value: \"lots\": quantities must match"), "{errors}");
+    assert!(
+        errors.starts_with("spec.containers[0].resources.limits[cpu]: Invalid value: \"lots\": quantities must match"),
+        "{errors}"
+    );
 }

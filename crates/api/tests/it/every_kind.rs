@@ -28,7 +28,9 @@ fn value(type_: Type, seed: u64, depth: usize) -> Value {
             1 => json!([value(items.get(), seed, depth + 1)]),
             _ => json!([value(items.get(), seed, depth + 1), value(items.get(), seed + 1, depth + 1)]),
         },
-        Type::Map(values) => json!({"cpu": value(values.get(), seed, depth + 1), "A b": value(values.get(), seed + 1, depth + 1)}),
+        Type::Map(values) => {
+            json!({"cpu": value(values.get(), seed, depth + 1), "A b": value(values.get(), seed + 1, depth + 1)})
+        }
     }
 }
 

@@ -79,7 +79,8 @@ spec:
     let (errors, stored) = update(old, &old.replace("matchLabels: {app: web}", "matchLabels: {tier: a}"), Target::Main);
     assert_eq!(errors, "spec.selector: Invalid value: {\"matchLabels\":{\"tier\":\"a\"}}: field is immutable");
     assert_eq!(stored["metadata"]["generation"], 4);
-    let (errors, stored) = update(old, &old.replace("metadata: {name: web,", "metadata: {name: web, labels: {a: b},"), Target::Main);
+    let (errors, stored) =
+        update(old, &old.replace("metadata: {name: web,", "metadata: {name: web, labels: {a: b},"), Target::Main);
     assert_eq!((errors.as_str(), &stored["metadata"]["generation"]), ("", &serde_json::json!(3)));
 }
 
@@ -125,12 +126,12 @@ status: {phase: Bound}
 ";
     assert_eq!(update(old, &old.replace("1Gi", "2Gi"), Target::Main).0, "");
     let (errors, _) = update(old, &old.replace("1Gi", "512Mi"), Target::Main);
-    assert_eq!(
-        errors,
-        "spec.resources.requests.storage: Forbidden: field can not be less than status.capacity"
-    );
+    assert_eq!(errors, "spec.resources.requests.storage: Forbidden: field can not be less than status.capacity");
     let (errors, _) = update(old, &old.replace("fast", "slow"), Target::Main);
-    assert!(errors.starts_with("spec: Forbidden: spec is immutable after creation except resources.requests"), "{errors}");
+    assert!(
+        errors.starts_with("spec: Forbidden: spec is immutable after creation except resources.requests"),
+        "{errors}"
+    );
 }
 
 #[test]

@@ -87,9 +87,8 @@ fn put_back(new: &mut PodSpec, old: &PodSpec) {
             new.node_selector.clone_from(&old.node_selector);
         }
         let node_affinity = old.affinity.as_ref().and_then(|a| a.node_affinity.clone());
-        match (&mut new.affinity, &old.affinity) {
-            (Some(affinity), _) => affinity.node_affinity = node_affinity,
-            (None, _) => {}
+        if let Some(affinity) = &mut new.affinity {
+            affinity.node_affinity = node_affinity;
         }
         let only_node = new.affinity.as_ref().is_some_and(|a| *a == Default::default());
         if only_node && old.affinity.is_none() {
@@ -170,10 +169,8 @@ pub fn validate_resize(new: &Pod, old: &Pod, errors: &mut ErrorList) {
     for (i, (container, before)) in spec.containers.iter().zip(&before.containers).enumerate() {
         let others = |c: &Container| {
             let mut resources = c.resources.clone().unwrap_or_default();
-            for list in [&mut resources.limits, &mut resources.requests] {
-                if let Some(list) = list {
-                    list.retain(|name, _| !matches!(name.as_str(), "cpu" | "memory"));
-                }
+            for list in [&mut resources.limits, &mut resources.requests].into_iter().flatten() {
+                list.retain(|name, _| !matches!(name.as_str(), "cpu" | "memory"));
             }
             resources
         };
