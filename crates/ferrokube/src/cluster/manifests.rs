@@ -104,5 +104,14 @@ async fn apply(client: &kube::Client, manifest: &Manifest) -> Result<()> {
 pub async fn ensure(client: &kube::Client, cluster: &Cluster, dns_server: Ipv4Addr) -> Result<()> {
     let manifests = dns(cluster, dns_server)?;
     futures::future::try_join_all(manifests.iter().map(|manifest| apply(client, manifest))).await?;
+    label_node(client, &cluster.node_name).await
+}
+
+/// Kubelets may not give themselves a role (NodeRestriction): the cluster's administrator does.
+async fn label_node(client: &kube::Client, name: &str) -> Result<()> {
+    let path = format!("/api/v1/nodes/{name}");
+    let labels = json!({"metadata": {"labels": {"node-role.kubernetes.io/control-plane": ""}}});
+    let patch = request(Method::PATCH, &path, "application/merge-patch+json", &labels)?;
+    client.request_text(patch).await.with_context(|| format!("labelling {path}"))?;
     Ok(())
 }

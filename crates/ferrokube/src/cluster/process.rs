@@ -126,7 +126,6 @@ impl Parts<'_> {
                 flag("cert-dir", self.layout.path("kubelet/pki").display()),
                 flag("hostname-override", &self.cluster.node_name),
                 flag("node-ip", self.cluster.node_ip),
-                flag("node-labels", "node-role.kubernetes.io/control-plane="),
             ],
         )?;
         let name = format!("system:node:{}", self.cluster.node_name);
