@@ -46,11 +46,6 @@ pub trait Kind:
     /// What must hold between the old and the new object, after [`Kind::validate`] for main updates.
     fn validate_update(&self, _target: Target, _old: &Self, _errors: &mut ErrorList) {}
 
-    /// Whether a main update is checked as a whole again; kinds with their own idea of it say no.
-    fn validates_whole_on_update() -> bool {
-        true
-    }
-
     fn warnings(&self, _old: Option<&Self>) -> Vec<String> {
         Vec::new()
     }
@@ -240,7 +235,7 @@ impl<K: Kind> Resource for Erased<K> {
         let mut errors = ErrorList::default();
         let path = field::Path::new("metadata");
         meta::validate_update(Object::metadata(object), Object::metadata(old), &path, &mut errors);
-        if target == Target::Main && K::validates_whole_on_update() {
+        if target == Target::Main {
             object.validate(&mut errors);
         }
         object.validate_update(target, old, &mut errors);

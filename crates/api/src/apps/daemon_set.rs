@@ -15,6 +15,19 @@ use k8s_openapi::{
     apimachinery::pkg::util::intstr::IntOrString,
 };
 
+/// Counts template changes; old clients still look at it.
+const TEMPLATE_GENERATION: &str = "deprecated.daemonset.template.generation";
+
+fn template_generation(set: &DaemonSet) -> i64 {
+    let annotations = set.metadata.annotations.as_ref();
+    annotations.and_then(|a| a.get(TEMPLATE_GENERATION)).and_then(|v| v.parse().ok()).unwrap_or_default()
+}
+
+fn count_template(set: &mut DaemonSet, generation: i64) {
+    let annotations = set.metadata.annotations.get_or_insert_default();
+    annotations.insert(TEMPLATE_GENERATION.into(), generation.to_string());
+}
+
 impl Kind for DaemonSet {
     const COLUMNS: &'static [Column] = &[
         cells::NAME,
@@ -69,6 +82,17 @@ impl Kind for DaemonSet {
         self.status.get_or_insert_default();
     }
 
+    fn prepare_create(&mut self) {
+        count_template(self, 1);
+    }
+
+    fn prepare_update(&mut self, target: Target, old: &Self) {
+        let template = |set: &Self| set.spec.as_ref().map(|s| s.template.clone());
+        let before = template_generation(old);
+        let changed = target == Target::Main && template(self) != template(old);
+        count_template(self, if changed { before.saturating_add(1) } else { before });
+    }
+
     fn validate(&self, errors: &mut ErrorList) {
         let path = Path::new("spec");
         let Some(spec) = &self.spec else { return };
@@ -101,7 +125,10 @@ impl Kind for DaemonSet {
         }
     }
 
-    fn warnings(&self, _old: Option<&Self>) -> Vec<String> {
+    fn warnings(&self, old: Option<&Self>) -> Vec<String> {
+        if old.is_some() {
+            return Vec::new();
+        }
         warnings::template(self.spec.as_ref().map(|s| &s.template), "spec.template")
     }
 

@@ -133,8 +133,11 @@ impl Kind for Deployment {
         }
     }
 
-    fn warnings(&self, _old: Option<&Self>) -> Vec<String> {
-        warnings::template(self.spec.as_ref().map(|s| &s.template), "spec.template")
+    fn warnings(&self, old: Option<&Self>) -> Vec<String> {
+        if old.is_some() {
+            return Vec::new();
+        }
+        warnings::workload(&self.metadata, self.spec.as_ref().map(|s| &s.template))
     }
 
     fn row(&self, now: i64) -> Row {

@@ -88,8 +88,11 @@ impl Kind for ReplicaSet {
         vec![self.status.as_ref().map_or(0, |s| s.replicas).to_string()]
     }
 
-    fn warnings(&self, _old: Option<&Self>) -> Vec<String> {
-        warnings::template(self.spec.as_ref().and_then(|s| s.template.as_ref()), "spec.template")
+    fn warnings(&self, old: Option<&Self>) -> Vec<String> {
+        if old.is_some() {
+            return Vec::new();
+        }
+        warnings::workload(&self.metadata, self.spec.as_ref().and_then(|s| s.template.as_ref()))
     }
 
     fn row(&self, now: i64) -> Row {

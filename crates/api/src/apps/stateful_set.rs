@@ -110,7 +110,10 @@ impl Kind for StatefulSet {
         }
     }
 
-    fn warnings(&self, _old: Option<&Self>) -> Vec<String> {
+    fn warnings(&self, old: Option<&Self>) -> Vec<String> {
+        if old.is_some() {
+            return Vec::new();
+        }
         warnings::template(self.spec.as_ref().map(|s| &s.template), "spec.template")
     }
 

@@ -78,6 +78,7 @@ impl Kind for CronJob {
         spec.suspend.get_or_insert(false);
         spec.successful_jobs_history_limit.get_or_insert(3);
         spec.failed_jobs_history_limit.get_or_insert(1);
+        spec.job_template.metadata.get_or_insert_default();
         // The jobs' own defaults are set when they are made; their pods' already here.
         if let Some(job) = &mut spec.job_template.spec {
             defaults::template(&mut job.template);

@@ -32,7 +32,7 @@ impl Kind for Namespace {
             .verbs(&["create", "delete", "get", "list", "patch", "update", "watch"])
             .sub("finalize", ("", "v1", "Namespace"), &["update"])
             .status()
-            .selectable(&["status.phase", "name"])
+            .selectable(&["status.phase"])
     }
 
     fn set_defaults(&mut self) {
@@ -97,7 +97,7 @@ impl Kind for Namespace {
     }
 
     fn field_values(&self) -> Vec<String> {
-        vec![phase(self).to_owned(), self.metadata.name.clone().unwrap_or_default()]
+        vec![phase(self).to_owned()]
     }
 
     fn row(&self, now: i64) -> Row {

@@ -111,7 +111,13 @@ impl Kind for Node {
     }
 
     fn set_defaults(&mut self) {
-        self.spec.get_or_insert_default();
+        let spec = self.spec.get_or_insert_default();
+        // One range, or the first of many: either says the other.
+        let has_many = spec.pod_cidrs.as_ref().is_some_and(|cidrs| !cidrs.is_empty());
+        match spec.pod_cidr.clone().filter(|cidr| !cidr.is_empty()) {
+            Some(cidr) if !has_many => spec.pod_cidrs = Some(vec![cidr]),
+            _ => spec.pod_cidr = spec.pod_cidrs.iter().flatten().next().cloned(),
+        }
         let status = self.status.get_or_insert_default();
         amounts::canonicalize(&mut status.capacity);
         amounts::canonicalize(&mut status.allocatable);

@@ -162,11 +162,7 @@ impl Kind for PersistentVolume {
     spec_and_status!();
 
     fn info() -> Info {
-        Info::new("", "v1", "PersistentVolume", "persistentvolumes")
-            .cluster()
-            .short(&["pv"])
-            .status()
-            .selectable(&["name"])
+        Info::new("", "v1", "PersistentVolume", "persistentvolumes").cluster().short(&["pv"]).status()
     }
 
     fn set_defaults(&mut self) {
@@ -264,10 +260,6 @@ impl Kind for PersistentVolume {
             warnings.push("spec.persistentVolumeReclaimPolicy: The Recycle reclaim policy is deprecated. Instead, the recommended approach is to use dynamic provisioning.".to_owned());
         }
         warnings
-    }
-
-    fn field_values(&self) -> Vec<String> {
-        vec![self.metadata.name.clone().unwrap_or_default()]
     }
 
     fn row(&self, now: i64) -> Row {

@@ -113,10 +113,7 @@ impl Kind for PersistentVolumeClaim {
     spec_and_status!();
 
     fn info() -> Info {
-        Info::new("", "v1", "PersistentVolumeClaim", "persistentvolumeclaims")
-            .short(&["pvc"])
-            .status()
-            .selectable(&["name"])
+        Info::new("", "v1", "PersistentVolumeClaim", "persistentvolumeclaims").short(&["pvc"]).status()
     }
 
     fn set_defaults(&mut self) {
@@ -175,10 +172,6 @@ impl Kind for PersistentVolumeClaim {
             let at = path.child("resources").child("requests").child("storage");
             errors.push(Error::forbidden(&at, "field can not be less than status.capacity"));
         }
-    }
-
-    fn field_values(&self) -> Vec<String> {
-        vec![self.metadata.name.clone().unwrap_or_default()]
     }
 
     fn row(&self, now: i64) -> Row {

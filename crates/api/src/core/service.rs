@@ -178,6 +178,7 @@ impl Kind for Service {
         }
         let (Some(new), Some(before)) = (&mut self.spec, &old.spec) else { return };
         service_validation::carry_over(new, before);
+        service_validation::drop_type_dependent(new, before);
         if service_type(before) == "LoadBalancer" && service_type(new) != "LoadBalancer" {
             self.status.get_or_insert_with(empty_status).load_balancer = Some(Default::default());
         }

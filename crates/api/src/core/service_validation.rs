@@ -69,6 +69,51 @@ pub fn carry_over(new: &mut ServiceSpec, old: &ServiceSpec) {
     }
 }
 
+/// What only the old type had goes with it, unless the client says something new about it.
+///
+/// Source: `dropTypeDependentFields` in `pkg/registry/core/service/strategy.go`.
+pub fn drop_type_dependent(new: &mut ServiceSpec, old: &ServiceSpec) {
+    let has_ip = |s: &ServiceSpec| service_type(s) != "ExternalName";
+    let has_node_ports = |s: &ServiceSpec| matches!(service_type(s), "NodePort" | "LoadBalancer");
+    let balanced = |s: &ServiceSpec| service_type(s) == "LoadBalancer";
+    let local = |s: &ServiceSpec| balanced(s) && s.external_traffic_policy.as_deref() == Some("Local");
+    if has_ip(old) && !has_ip(new) {
+        if new.cluster_ip == old.cluster_ip && new.cluster_ips == old.cluster_ips {
+            (new.cluster_ip, new.cluster_ips) = (None, None);
+        }
+        if new.ip_families == old.ip_families {
+            new.ip_families = None;
+        }
+        if new.ip_family_policy == old.ip_family_policy {
+            new.ip_family_policy = None;
+        }
+        if new.internal_traffic_policy == old.internal_traffic_policy {
+            new.internal_traffic_policy = None;
+        }
+    }
+    if has_node_ports(old) && !has_node_ports(new) {
+        let ports = |s: &ServiceSpec| -> Vec<i32> { s.ports.iter().flatten().filter_map(|p| p.node_port).collect() };
+        if ports(new) == ports(old) {
+            new.ports.iter_mut().flatten().for_each(|port| port.node_port = None);
+        }
+        let external = new.external_ips.as_ref().is_some_and(|ips| !ips.is_empty()) && has_ip(new);
+        if !external && new.external_traffic_policy == old.external_traffic_policy {
+            new.external_traffic_policy = None;
+        }
+    }
+    if local(old) && !local(new) && new.health_check_node_port == old.health_check_node_port {
+        new.health_check_node_port = None;
+    }
+    if balanced(old) && !balanced(new) {
+        if new.allocate_load_balancer_node_ports == old.allocate_load_balancer_node_ports {
+            new.allocate_load_balancer_node_ports = None;
+        }
+        if new.load_balancer_class == old.load_balancer_class {
+            new.load_balancer_class = None;
+        }
+    }
+}
+
 pub fn validate(service: &Service, errors: &mut ErrorList) {
     let empty = ServiceSpec::default();
     let spec = service.spec.as_ref().unwrap_or(&empty);

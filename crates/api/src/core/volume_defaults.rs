@@ -40,6 +40,7 @@ pub fn volume(volume: &mut Volume) {
         host_path(path);
     }
     if let Some(claim) = volume.ephemeral.as_mut().and_then(|e| e.volume_claim_template.as_mut()) {
+        claim.metadata.get_or_insert_default();
         claim_spec(&mut claim.spec);
     }
     if let Some(image) = &mut volume.image {

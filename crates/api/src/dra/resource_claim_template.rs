@@ -19,6 +19,8 @@ impl Kind for ResourceClaimTemplate {
     }
 
     fn set_defaults(&mut self) {
+        // Upstream's field is no pointer: it is always written.
+        self.spec.metadata.get_or_insert_default();
         request::default_spec(&mut self.spec.spec);
     }
 

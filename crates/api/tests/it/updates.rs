@@ -143,3 +143,35 @@ fn metadata_is_guarded() {
     metadata.uid: Invalid value: "v": field is immutable
     "#);
 }
+
+#[test]
+fn services_lose_what_belongs_to_the_old_type() {
+    let old = "
+apiVersion: v1
+kind: Service
+metadata: {name: web, namespace: default}
+spec: {type: NodePort, clusterIP: 10.96.0.5, clusterIPs: [10.96.0.5], ipFamilies: [IPv4], ipFamilyPolicy: SingleStack, ports: [{port: 80, nodePort: 30080}]}
+";
+    let (errors, stored) =
+        update(old, &old.replace("NodePort", "ExternalName, externalName: a.example.com"), Target::Main);
+    assert_eq!(errors, "");
+    assert_eq!(stored["spec"].get("clusterIP"), None);
+    assert_eq!(stored["spec"]["ports"][0].get("nodePort"), None);
+    let (errors, stored) = update(old, &old.replace("NodePort", "ClusterIP"), Target::Main);
+    assert_eq!(errors, "");
+    assert_eq!(stored["spec"]["clusterIP"], "10.96.0.5");
+    assert_eq!(stored["spec"].get("externalTrafficPolicy"), None);
+}
+
+#[test]
+fn template_changes_of_daemon_sets_are_counted() {
+    let old = "
+apiVersion: apps/v1
+kind: DaemonSet
+metadata: {name: a, namespace: b, annotations: {deprecated.daemonset.template.generation: '3'}}
+spec: {selector: {matchLabels: {a: b}}, template: {metadata: {labels: {a: b}}, spec: {containers: [{name: a, image: 'a:1'}]}}}
+";
+    let counted = |new: &str| update(old, new, Target::Main).1["metadata"]["annotations"].to_string();
+    assert_eq!(counted(&old.replace("a:1", "a:2")), r#"{"deprecated.daemonset.template.generation":"4"}"#);
+    assert_eq!(counted(old), r#"{"deprecated.daemonset.template.generation":"3"}"#);
+}

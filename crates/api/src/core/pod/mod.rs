@@ -18,7 +18,7 @@ use apimachinery::{
     field::ErrorList,
     table::{Column, Row},
 };
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Pod, PodIP};
 
 const CONNECT: &[&str] = &["create", "get"];
 
@@ -59,7 +59,14 @@ impl Kind for Pod {
         let spec = self.spec.get_or_insert_default();
         defaults::spec(spec);
         defaults::pod_only(spec);
-        self.status.get_or_insert_default();
+        let status = self.status.get_or_insert_default();
+        // One address, or the first of many: either says the other.
+        let has_many = status.pod_ips.as_ref().is_some_and(|ips| !ips.is_empty());
+        match status.pod_ip.clone().filter(|ip| !ip.is_empty()) {
+            Some(ip) if !has_many => status.pod_ips = Some(vec![PodIP { ip }]),
+            None => status.pod_ip = status.pod_ips.iter().flatten().next().map(|first| first.ip.clone()),
+            Some(_) => {}
+        }
     }
 
     fn prepare_create(&mut self) {
@@ -125,7 +132,11 @@ impl Kind for Pod {
 
     fn warnings(&self, old: Option<&Self>) -> Vec<String> {
         match (&self.spec, old) {
-            (Some(spec), None) => warnings::spec(spec, "spec"),
+            (Some(spec), None) => {
+                let mut warnings = warnings::spec(spec, "spec");
+                warnings.extend(warnings::name(&self.metadata, "the Pod's hostname"));
+                warnings
+            }
             _ => Vec::new(),
         }
     }

@@ -2,7 +2,11 @@
 //!
 //! Source: `pkg/api/pod/warnings.go`.
 use super::status::is_restartable_init;
-use k8s_openapi::api::core::v1::{Container, PodSpec, PodTemplateSpec};
+use apimachinery::validation;
+use k8s_openapi::{
+    api::core::v1::{Container, PodSpec, PodTemplateSpec},
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
 
 const DEPRECATED_LABELS: &[(&str, &str)] = &[
     ("beta.kubernetes.io/arch", "deprecated since v1.14; use \"kubernetes.io/arch\" instead"),
@@ -17,6 +21,24 @@ const DEPRECATED_LABELS: &[(&str, &str)] = &[
 
 pub fn template(template: Option<&PodTemplateSpec>, path: &str) -> Vec<String> {
     template.and_then(|t| t.spec.as_ref()).map(|s| spec(s, &format!("{path}.spec"))).unwrap_or_default()
+}
+
+/// Names that become part of host names should be labels. `what`: `the Pod's hostname`.
+pub fn name(meta: &ObjectMeta, what: &str) -> Option<String> {
+    let violations = validation::is_dns1123_label(meta.name.as_deref().unwrap_or_default());
+    (!violations.is_empty()).then(|| {
+        let listed = violations.join(" ");
+        format!(
+            "metadata.name: this is used in {what}, which can result in surprising behavior; a DNS label is recommended: [{listed}]"
+        )
+    })
+}
+
+/// What is unwise in a workload: its name and its template.
+pub fn workload(meta: &ObjectMeta, pods: Option<&PodTemplateSpec>) -> Vec<String> {
+    let mut warnings = template(pods, "spec.template");
+    warnings.extend(name(meta, "Pod names and hostnames"));
+    warnings
 }
 
 /// `path`: where the spec stands (`spec`, `spec.template.spec`).
