@@ -1,0 +1,1 @@
+//! Exec and attach over in-memory and local connections.
