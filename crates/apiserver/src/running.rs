@@ -25,7 +25,6 @@ use std::{
     net::{IpAddr, SocketAddr, UdpSocket},
     path::Path,
     sync::Arc,
-    time::Duration,
 };
 use storage::{Backend, Lookup};
 use tokio::{net::TcpListener, task::JoinHandle};
@@ -45,6 +44,12 @@ impl Running {
     /// A client in this process with that identity: no TCP, no TLS, full authorization.
     pub fn client(&self, user: UserInfo) -> kube::Client {
         InProcess::new(self.app.clone(), user).client()
+    }
+
+    /// As [`Running::client`], for a component that acts as several users.
+    pub fn clients(&self) -> impl Fn(UserInfo) -> kube::Client + Send + Sync + 'static {
+        let app = self.app.clone();
+        move |user| InProcess::new(app.clone(), user).client()
     }
 
     /// Waits until the server has stopped.
@@ -93,7 +98,6 @@ pub async fn start(flags: Flags, shutdown: CancellationToken) -> Result<Running,
     }
     app.health.bootstrap_is_done();
     let upkeep = tokio::spawn(bootstrap::keep(app.clone(), client, place, shutdown.clone()));
-    let compaction = tokio::spawn(compact(app.clone(), shutdown.clone()));
     let watch_stop = tokio::spawn({
         let app = app.clone();
         async move {
@@ -102,7 +106,7 @@ pub async fn start(flags: Flags, shutdown: CancellationToken) -> Result<Running,
         }
     });
     tracing::info!(%address, "serving");
-    let tasks = vec![served, upkeep, compaction, watch_stop];
+    let tasks = vec![served, upkeep, watch_stop];
     Ok(Running { address, serving_certificate: serving.cert_pem, app, tasks })
 }
 
@@ -113,12 +117,27 @@ fn read_file(path: &Path) -> Result<String, Error> {
 async fn open_store(flags: &Flags) -> Result<Arc<dyn Backend>, Error> {
     if flags.etcd_servers.is_empty() {
         let dir = flags.data_dir.clone();
-        let open = move || storage::embedded::Store::open(&dir, storage::embedded::Options::default());
+        let history_age = flags.etcd_compaction_interval.0;
+        let open = move || {
+            let defaults = storage::embedded::Options::default();
+            let options = match history_age.is_zero() {
+                true => defaults,
+                false => storage::embedded::Options { history_age, ..defaults },
+            };
+            storage::embedded::Store::open(&dir, options)
+        };
         let store = tokio::task::spawn_blocking(open).await.map_err(|e| Error::Task(e.to_string()))??;
         return Ok(store);
     }
-    let why = "etcd is not supported yet".to_owned();
-    Err(Error::Flag { flag: "etcd-servers", why })
+    let options = storage::etcd::Options {
+        endpoints: flags.etcd_servers.clone(),
+        ca: flags.etcd_cafile.clone(),
+        cert: flags.etcd_certfile.clone(),
+        key: flags.etcd_keyfile.clone(),
+        root: format!("{}/", flags.etcd_prefix),
+        compaction_interval: flags.etcd_compaction_interval.0,
+    };
+    Ok(storage::etcd::Etcd::connect(options).await?)
 }
 
 async fn open_registry(flags: &Flags, backend: &Arc<dyn Backend>) -> Result<Registry, Error> {
@@ -271,29 +290,5 @@ fn advertise_address(flags: &Flags) -> Result<IpAddr, Error> {
     match routed {
         Ok(address) if !address.ip().is_unspecified() => Ok(address.ip()),
         _ => Ok(IpAddr::from([127, 0, 0, 1])),
-    }
-}
-
-/// History older than one interval is dropped, as upstream's compactor does.
-async fn compact(app: Arc<App>, shutdown: CancellationToken) {
-    let interval = app.flags.etcd_compaction_interval.0;
-    if interval < Duration::from_secs(1) {
-        return;
-    }
-    let mut previous = 0;
-    loop {
-        tokio::select! {
-            () = shutdown.cancelled() => return,
-            () = tokio::time::sleep(interval) => {}
-        }
-        if previous > 0
-            && let Err(error) = app.backend.compact(previous).await
-        {
-            tracing::warn!(%error, "compaction");
-        }
-        previous = match app.backend.revision().await {
-            Ok(revision) => revision,
-            Err(_) => 0,
-        };
     }
 }

@@ -30,6 +30,9 @@ pub struct ResourceStore {
     lease: tokio::sync::Mutex<Option<(LeaseId, Instant)>>,
 }
 
+/// How objects begin that an upstream API server stored.
+const PROTOBUF_MAGIC: &[u8] = b"k8s\0";
+
 /// What came of a write.
 pub enum Put {
     Done(Arc<Entry>),
@@ -42,8 +45,14 @@ struct Decode(Arc<dyn Resource>);
 
 impl Extract for Decode {
     fn extract(&self, _key: &str, value: &Bytes) -> Result<Facts, String> {
-        let object = self.0.decode_stored(value).map_err(|e| e.message)?;
-        Ok(facts(&*self.0, &*object))
+        if !value.starts_with(PROTOBUF_MAGIC) {
+            let object = self.0.decode_stored(value).map_err(|e| e.message)?;
+            return Ok(facts(&*self.0, &*object));
+        }
+        let json = apimachinery::codec::protobuf::to_json(value).map_err(|e| e.to_string())?;
+        let json = serde_json::to_vec(&json).map_err(|e| e.to_string())?;
+        let object = self.0.decode_stored(&json).map_err(|e| e.message)?;
+        Ok(Facts { json: Some(object.to_json().into()), ..facts(&*self.0, &*object) })
     }
 }
 

@@ -1,0 +1,58 @@
+use crate::cluster::{Cluster, JOE, MAPS, call, map};
+use auth::UserInfo;
+use serde_json::json;
+
+#[tokio::test]
+async fn nobody_gets_more_than_they_were_given() {
+    let cluster = Cluster::start().await;
+    cluster.post(MAPS, map("a")).await.unwrap();
+    let joe = cluster.as_user(Some(JOE));
+    let cases = [
+        ("GET", "/api/v1/namespaces/default/pods".to_owned(), "pods is forbidden: User \"joe\" cannot list resource \"pods\" in API group \"\" in the namespace \"default\""),
+        ("GET", format!("{MAPS}/a"), "configmaps \"a\" is forbidden: User \"joe\" cannot get resource \"configmaps\" in API group \"\" in the namespace \"default\""),
+        ("GET", "/api/v1/nodes".to_owned(), "nodes is forbidden: User \"joe\" cannot list resource \"nodes\" in API group \"\" at the cluster scope"),
+        ("GET", "/metrics".to_owned(), "forbidden: User \"joe\" cannot get path \"/metrics\""),
+        // A resource nobody serves is not told apart from one that is.
+        ("GET", "/apis/x.io/v1/things".to_owned(), "things.x.io is forbidden: User \"joe\" cannot list resource \"things\" in API group \"x.io\" at the cluster scope"),
+    ];
+    for (method, path, want) in cases {
+        let (code, text) = call(&joe, method, &path, None).await.unwrap_err();
+        assert_eq!((code, text.as_str()), (403, want), "{path}");
+    }
+    let stranger = cluster.as_user(Some("wrong"));
+    let (code, text) = call(&stranger, "GET", "/version", None).await.unwrap_err();
+    assert_eq!((code, text.as_str()), (401, "Unauthorized"));
+    let nobody = cluster.as_user(None);
+    let (code, text) = call(&nobody, "GET", MAPS, None).await.unwrap_err();
+    assert_eq!(code, 403);
+    assert!(text.contains("User \"system:anonymous\" cannot list"), "{text}");
+}
+
+#[tokio::test]
+async fn clients_in_this_process_are_authorized_too() {
+    let cluster = Cluster::start().await;
+    let nobody = cluster.running.client(UserInfo::new("system:nobody", Vec::<String>::new()));
+    assert_eq!(call(&nobody, "GET", MAPS, None).await.unwrap_err().0, 403);
+    let masters = cluster.running.client(UserInfo::new("me", [auth::groups::MASTERS]));
+    let made = call(&masters, "POST", MAPS, Some(map("a"))).await.unwrap();
+    assert_eq!(cluster.get(&format!("{MAPS}/a")).await.unwrap(), made);
+}
+
+#[tokio::test]
+async fn reviews() {
+    let cluster = Cluster::start().await;
+    let path = "/apis/authorization.k8s.io/v1/subjectaccessreviews";
+    let review = |groups: &[&str]| {
+        json!({"spec": {"user": "x", "groups": groups, "resourceAttributes": {"verb": "get", "resource": "pods"}}})
+    };
+    assert_eq!(cluster.post(path, review(&["system:masters"])).await.unwrap()["status"]["allowed"], true);
+    assert_eq!(cluster.post(path, review(&["dev"])).await.unwrap()["status"]["allowed"], false);
+    let token = "/apis/authentication.k8s.io/v1/tokenreviews";
+    let answer = cluster.post(token, json!({"spec": {"token": JOE}})).await.unwrap();
+    assert_eq!(answer["status"]["user"]["username"], "joe");
+    assert_eq!(answer["status"]["authenticated"], true);
+    let answer = cluster.post(token, json!({"spec": {"token": "x"}})).await.unwrap();
+    assert!(answer["status"].get("authenticated").is_none());
+    let me = cluster.post("/apis/authentication.k8s.io/v1/selfsubjectreviews", json!({})).await.unwrap();
+    assert_eq!(me["status"]["userInfo"]["username"], "admin");
+}

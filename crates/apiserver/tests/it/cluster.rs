@@ -1,0 +1,136 @@
+//! A server on a free port with its own data directory, and clients to it.
+use http::Request;
+use kube::Client;
+use serde_json::{Value, json};
+use std::{net::SocketAddr, path::Path};
+use tokio_util::sync::CancellationToken;
+
+pub const ADMIN: &str = "token-of-admin";
+pub const JOE: &str = "token-of-joe";
+
+pub struct Cluster {
+    pub address: SocketAddr,
+    pub running: apiserver::Running,
+    pub shutdown: CancellationToken,
+    pub dir: tempfile::TempDir,
+    pub client: Client,
+}
+
+pub fn flags(dir: &Path) -> apiserver::Flags {
+    let tokens = dir.join("tokens.csv");
+    std::fs::write(&tokens, format!("{ADMIN},admin,1,\"system:masters\"\n{JOE},joe,2,\"dev\"\n")).unwrap();
+    apiserver::Flags {
+        data_dir: dir.join("data"),
+        cert_dir: dir.join("certs"),
+        bind_address: [127, 0, 0, 1].into(),
+        secure_port: 0,
+        token_auth_file: Some(tokens),
+        ..apiserver::Flags::default()
+    }
+}
+
+impl Cluster {
+    pub async fn start() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        Self::start_in(dir).await
+    }
+
+    pub async fn start_in(dir: tempfile::TempDir) -> Self {
+        let shutdown = CancellationToken::new();
+        let running = apiserver::start(flags(dir.path()), shutdown.clone()).await.expect("the server starts");
+        let client = client(&running, Some(ADMIN));
+        Cluster { address: running.address, client, running, shutdown, dir }
+    }
+
+    pub fn as_user(&self, token: Option<&str>) -> Client {
+        client(&self.running, token)
+    }
+
+    pub async fn stop(self) -> tempfile::TempDir {
+        self.shutdown.cancel();
+        drop(self.client);
+        self.running.join().await.unwrap();
+        self.dir
+    }
+
+    pub async fn get(&self, path: &str) -> Result<Value, (u16, String)> {
+        call(&self.client, "GET", path, None).await
+    }
+
+    pub async fn post(&self, path: &str, body: Value) -> Result<Value, (u16, String)> {
+        call(&self.client, "POST", path, Some(body)).await
+    }
+
+    pub async fn put(&self, path: &str, body: Value) -> Result<Value, (u16, String)> {
+        call(&self.client, "PUT", path, Some(body)).await
+    }
+
+    pub async fn delete(&self, path: &str, body: Value) -> Result<Value, (u16, String)> {
+        call(&self.client, "DELETE", path, Some(body)).await
+    }
+
+    pub async fn patch(&self, path: &str, kind: &str, body: Value) -> Result<Value, (u16, String)> {
+        let request = Request::builder()
+            .method("PATCH")
+            .uri(path)
+            .header("content-type", format!("application/{kind}"))
+            .body(body.to_string().into_bytes())
+            .unwrap();
+        answered(self.client.request(request).await)
+    }
+
+    /// Status, content type and text of a GET with this Accept header.
+    pub async fn accepting(&self, path: &str, accept: &str) -> (u16, String, String) {
+        let request = Request::builder().uri(path).header("accept", accept).body(kube::client::Body::empty()).unwrap();
+        let response = self.client.send(request).await.unwrap();
+        let status = response.status().as_u16();
+        let kind = response.headers().get("content-type").map(|v| v.to_str().unwrap().to_owned()).unwrap_or_default();
+        let body = response.into_body().collect_bytes().await.unwrap();
+        (status, kind, String::from_utf8(body.to_vec()).unwrap())
+    }
+}
+
+fn client(running: &apiserver::Running, token: Option<&str>) -> Client {
+    let mut config = kube::Config::new(format!("https://localhost:{}", running.address.port()).parse().unwrap());
+    config.root_cert = Some(vec![pki::tls::certificates(&running.serving_certificate).unwrap()[0].to_vec()]);
+    config.auth_info.token = token.map(|t| t.to_owned().into());
+    config.read_timeout = None;
+    Client::try_from(config).unwrap()
+}
+
+pub async fn call(client: &Client, method: &str, path: &str, body: Option<Value>) -> Result<Value, (u16, String)> {
+    let request = Request::builder()
+        .method(method)
+        .uri(path)
+        .header("content-type", "application/json")
+        .body(body.map(|b| b.to_string().into_bytes()).unwrap_or_default())
+        .unwrap();
+    answered(client.request(request).await)
+}
+
+fn answered(result: Result<Value, kube::Error>) -> Result<Value, (u16, String)> {
+    result.map_err(|error| match error {
+        kube::Error::Api(status) => (status.code, status.message.clone()),
+        other => panic!("no API error: {other}"),
+    })
+}
+
+pub const MAPS: &str = "/api/v1/namespaces/default/configmaps";
+pub const PODS: &str = "/api/v1/namespaces/default/pods";
+
+pub fn map(name: &str) -> Value {
+    json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": {"a": "1"}})
+}
+
+pub fn labelled(name: &str, app: &str) -> Value {
+    json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "labels": {"app": app}}})
+}
+
+pub fn pod(name: &str) -> Value {
+    json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name},
+        "spec": {"automountServiceAccountToken": false, "containers": [{"name": "c", "image": "nginx"}]}})
+}
+
+pub fn version(object: &Value) -> String {
+    object["metadata"]["resourceVersion"].as_str().expect("a resource version").to_owned()
+}

@@ -1,0 +1,12 @@
+//! The API server over real TLS, through the `kube` client.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+mod access;
+mod cluster;
+mod crud;
+mod deletion;
+mod hostile;
+mod lists;
+mod patches;
+mod pods;
+mod representations;
+mod watches;
