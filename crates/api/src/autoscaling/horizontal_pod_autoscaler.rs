@@ -237,8 +237,7 @@ impl Kind for HorizontalPodAutoscaler {
             let down = behavior.scale_down.get_or_insert_default();
             default_rules(down, vec![policy("Percent", 100, 15)], None);
         }
-        let status = self.status.get_or_insert_default();
-        status.current_metrics.get_or_insert_default();
+        self.status.get_or_insert_default();
     }
 
     fn validate(&self, errors: &mut ErrorList) {

@@ -87,9 +87,6 @@ pub fn drop_type_dependent(new: &mut ServiceSpec, old: &ServiceSpec) {
         if new.ip_family_policy == old.ip_family_policy {
             new.ip_family_policy = None;
         }
-        if new.internal_traffic_policy == old.internal_traffic_policy {
-            new.internal_traffic_policy = None;
-        }
     }
     if has_node_ports(old) && !has_node_ports(new) {
         let ports = |s: &ServiceSpec| -> Vec<i32> { s.ports.iter().flatten().filter_map(|p| p.node_port).collect() };
