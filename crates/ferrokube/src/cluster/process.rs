@@ -168,6 +168,8 @@ impl Parts<'_> {
         let gateway = tokio::time::timeout(READY_TIMEOUT, network::set_up(&options, &node, self.shutdown.clone()))
             .await
             .context("the node got no pod CIDR in time")??;
+        // The server's rights and service first: it would only be refused without them.
+        manifests::ensure(&self.api.client(user("system:admin", &["system:masters"])), self.cluster, gateway).await?;
         let flags: dns::Flags = flags(
             "dns",
             &[
@@ -181,7 +183,7 @@ impl Parts<'_> {
             &["system:serviceaccounts", "system:serviceaccounts:kube-system"],
         );
         keep(self.tasks, "dns", self.shutdown, move |stop| dns::run(flags.clone(), Some(connection.clone()), stop));
-        manifests::ensure(&self.api.client(user("system:admin", &["system:masters"])), self.cluster, gateway).await
+        Ok(())
     }
 }
 
