@@ -4,6 +4,7 @@
 //! requests and discovery, so that it works with any API server and with kinds it has never heard of.
 pub mod commands;
 mod context;
+mod describe;
 mod error;
 mod generators;
 mod global;

@@ -3,6 +3,7 @@ mod api_resources;
 mod apply;
 mod create;
 mod delete;
+mod describe;
 mod exec;
 mod expose;
 mod get;
@@ -42,6 +43,7 @@ pub const ALL: &[&dyn Command] = &[
     &delete::Delete,
     &rollout::Rollout,
     &scale::Scale,
+    &describe::Describe,
     &logs::Logs,
     &exec::Attach,
     &exec::Exec,

@@ -1,0 +1,122 @@
+//! What `describe` shows: one file a kind, or a family of kinds; everything that has none is shown field by field.
+//!
+//! Describers are pure: what they need besides the object is fetched first, into [`Related`].
+mod config;
+mod containers;
+mod doc;
+mod events;
+mod generic;
+mod network;
+mod node;
+mod pod;
+mod storage;
+mod volumes;
+mod workloads;
+
+use crate::{Context, Result, http::with_query};
+use doc::Doc;
+use serde_json::Value;
+
+/// Objects besides the one described. What a kind does not need is empty.
+#[derive(Debug, Default)]
+pub struct Related {
+    pods: Vec<Value>,
+    sets: Vec<Value>,
+    slices: Vec<Value>,
+    secrets: Vec<Value>,
+    quotas: Vec<Value>,
+    limits: Vec<Value>,
+    lease: Option<Value>,
+}
+
+type Describer = fn(&mut Doc, &Value, &Related);
+
+/// (group, kind, describer, has a table of events).
+const KINDS: &[(&str, &str, Describer, bool)] = &[
+    ("", "Pod", pod::pod, true),
+    ("", "Node", node::node, true),
+    ("", "Service", network::service, true),
+    ("", "Namespace", config::namespace, false),
+    ("", "ConfigMap", config::config_map, true),
+    ("", "Secret", config::secret, false),
+    ("", "ServiceAccount", config::service_account, true),
+    ("", "PersistentVolumeClaim", storage::claim, true),
+    ("", "PersistentVolume", storage::volume, true),
+    ("apps", "Deployment", workloads::deployment, true),
+    ("apps", "ReplicaSet", workloads::replica_set, true),
+    ("apps", "DaemonSet", workloads::daemon_set, true),
+    ("apps", "StatefulSet", workloads::stateful_set, true),
+    ("batch", "Job", workloads::job, true),
+    ("networking.k8s.io", "Ingress", network::ingress, true),
+];
+
+fn of(group: &str, kind: &str) -> (Describer, bool) {
+    let known = KINDS.iter().find(|(g, k, ..)| *g == group && *k == kind);
+    known.map_or((generic::object as Describer, true), |(.., describer, events)| (*describer, *events))
+}
+
+/// The description of an object, with its events when `show_events`.
+///
+/// # Errors
+/// The server refuses to tell what else is needed.
+pub async fn describe(context: &Context, object: &Value, show_events: bool) -> Result<String> {
+    let version = object["apiVersion"].as_str().unwrap_or_default();
+    let group = version.split_once('/').map_or("", |(group, _)| group);
+    let (describer, has_events) = of(group, object["kind"].as_str().unwrap_or_default());
+    let related = related(context, object).await?;
+    let mut doc = Doc::default();
+    describer(&mut doc, object, &related);
+    if show_events && has_events {
+        events::table(&mut doc, &events::of(context, object).await?);
+    }
+    Ok(doc.finish())
+}
+
+/// Items of a list; nothing when the list may not be read, as describing goes on without it.
+async fn list(context: &Context, path: &str, query: &[(&str, &str)]) -> Result<Vec<Value>> {
+    match context.api().await?.get(&with_query(path, query)).await {
+        Ok(mut list) => Ok(match list["items"].take() {
+            Value::Array(items) => items,
+            _ => Vec::new(),
+        }),
+        Err(crate::Error::Server(_)) => Ok(Vec::new()),
+        Err(error) => Err(error),
+    }
+}
+
+async fn related(context: &Context, object: &Value) -> Result<Related> {
+    let name = object["metadata"]["name"].as_str().unwrap_or_default();
+    let namespace = object["metadata"]["namespace"].as_str().unwrap_or(name);
+    let core = |plural: &str| format!("/api/v1/namespaces/{namespace}/{plural}");
+    let labels = doc::selector(&object["spec"]["selector"]);
+    let labels = if labels == "<none>" { "" } else { labels.as_str() };
+    let mut found = Related::default();
+    match object["kind"].as_str().unwrap_or_default() {
+        "Node" => {
+            let node = format!("spec.nodeName={name}");
+            found.pods = list(context, "/api/v1/pods", &[("fieldSelector", &node)]).await?;
+            let lease = format!("/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/{name}");
+            found.lease = context.api().await?.get(&lease).await.ok();
+        }
+        "ReplicaSet" | "DaemonSet" | "StatefulSet" => {
+            found.pods = list(context, &core("pods"), &[("labelSelector", labels)]).await?;
+        }
+        "PersistentVolumeClaim" => found.pods = list(context, &core("pods"), &[]).await?,
+        "Deployment" => {
+            let path = format!("/apis/apps/v1/namespaces/{namespace}/replicasets");
+            found.sets = list(context, &path, &[("labelSelector", labels)]).await?;
+        }
+        "Service" => {
+            let path = format!("/apis/discovery.k8s.io/v1/namespaces/{namespace}/endpointslices");
+            let service = format!("kubernetes.io/service-name={name}");
+            found.slices = list(context, &path, &[("labelSelector", &service)]).await?;
+        }
+        "ServiceAccount" => found.secrets = list(context, &core("secrets"), &[]).await?,
+        "Namespace" => {
+            found.quotas = list(context, &core("resourcequotas"), &[]).await?;
+            found.limits = list(context, &core("limitranges"), &[]).await?;
+        }
+        _ => {}
+    }
+    Ok(found)
+}

@@ -1,0 +1,124 @@
+//! Services and ingresses.
+use super::{
+    Related,
+    doc::{Doc, equalities, is_empty, items, joined, number, or_none, text},
+};
+use serde_json::Value;
+
+/// More endpoints than that are only counted.
+const SHOWN: usize = 3;
+
+pub fn service(doc: &mut Doc, object: &Value, related: &Related) {
+    let (metadata, spec) = (&object["metadata"], &object["spec"]);
+    doc.field(0, "Name", text(&metadata["name"]));
+    doc.field(0, "Namespace", text(&metadata["namespace"]));
+    doc.labels("", "Labels", &metadata["labels"]);
+    doc.annotations("Annotations", &metadata["annotations"]);
+    doc.field(0, "Selector", equalities(&spec["selector"]));
+    doc.field(0, "Type", text(&spec["type"]));
+    doc.given(0, "IP Family Policy", &spec["ipFamilyPolicy"]);
+    doc.field(0, "IP Families", or_none(joined(&spec["ipFamilies"], ",")));
+    doc.field(0, "IP", text(&spec["clusterIP"]));
+    doc.field(0, "IPs", or_none(joined(&spec["clusterIPs"], ",")));
+    if !is_empty(&spec["externalIPs"]) {
+        doc.field(0, "External IPs", joined(&spec["externalIPs"], ","));
+    }
+    doc.given(0, "Desired LoadBalancer IP", &spec["loadBalancerIP"]);
+    doc.given(0, "External Name", &spec["externalName"]);
+    let ingress = &object["status"]["loadBalancer"]["ingress"];
+    if !is_empty(ingress) {
+        let addresses = items(ingress).map(|i| match (is_empty(&i["ip"]), is_empty(&i["ipMode"])) {
+            (false, false) => format!("{} ({})", text(&i["ip"]), text(&i["ipMode"])),
+            (false, true) => text(&i["ip"]),
+            _ => text(&i["hostname"]),
+        });
+        doc.field(0, "LoadBalancer Ingress", addresses.collect::<Vec<_>>().join(", "));
+    }
+    for port in items(&spec["ports"]) {
+        let (name, protocol) = (text(&port["name"]), text(&port["protocol"]));
+        let shown = if name.is_empty() { "<unset>" } else { &name };
+        doc.field(0, "Port", format!("{shown}\t{}/{protocol}", number(&port["port"])));
+        doc.field(0, "TargetPort", format!("{}/{protocol}", text(&port["targetPort"])));
+        if number(&port["nodePort"]) != 0 {
+            doc.field(0, "NodePort", format!("{shown}\t{}/{protocol}", number(&port["nodePort"])));
+        }
+        doc.field(0, "Endpoints", endpoints(&related.slices, &name));
+    }
+    doc.field(0, "Session Affinity", text(&spec["sessionAffinity"]));
+    doc.given(0, "External Traffic Policy", &spec["externalTrafficPolicy"]);
+    doc.given(0, "Internal Traffic Policy", &spec["internalTrafficPolicy"]);
+    doc.given(0, "Traffic Distribution", &spec["trafficDistribution"]);
+    if number(&spec["healthCheckNodePort"]) != 0 {
+        doc.field(0, "HealthCheck NodePort", number(&spec["healthCheckNodePort"]));
+    }
+    if !is_empty(&spec["loadBalancerSourceRanges"]) {
+        doc.field(0, "LoadBalancer Source Ranges", joined(&spec["loadBalancerSourceRanges"], ","));
+    }
+}
+
+/// The ready endpoints of one port.
+fn endpoints(slices: &[Value], port: &str) -> String {
+    let mut found = Vec::new();
+    for slice in slices {
+        for known in items(&slice["ports"]).filter(|p| text(&p["name"]) == port) {
+            let number = number(&known["port"]);
+            for endpoint in items(&slice["endpoints"]).filter(|e| e["conditions"]["ready"] != false) {
+                found.extend(items(&endpoint["addresses"]).map(|address| match text(address) {
+                    v6 if v6.contains(':') => format!("[{v6}]:{number}"),
+                    v4 => format!("{v4}:{number}"),
+                }));
+            }
+        }
+    }
+    let more = found.len().saturating_sub(SHOWN);
+    found.truncate(SHOWN);
+    let shown = found.join(",");
+    if more > 0 { format!("{shown} + {more} more...") } else { shown }
+}
+
+pub fn ingress(doc: &mut Doc, object: &Value, _: &Related) {
+    let (metadata, spec) = (&object["metadata"], &object["spec"]);
+    doc.field(0, "Name", text(&metadata["name"]));
+    doc.labels("", "Labels", &metadata["labels"]);
+    doc.field(0, "Namespace", text(&metadata["namespace"]));
+    let addresses = items(&object["status"]["loadBalancer"]["ingress"])
+        .map(|i| if is_empty(&i["ip"]) { text(&i["hostname"]) } else { text(&i["ip"]) });
+    doc.field(0, "Address", addresses.collect::<Vec<_>>().join(","));
+    doc.field(0, "Ingress Class", or_none(text(&spec["ingressClassName"])));
+    let backend = |b: &Value| {
+        let service = &b["service"];
+        if service.is_object() {
+            let port = if is_empty(&service["port"]["name"]) { "number" } else { "name" };
+            return format!("{}:{}", text(&service["name"]), text(&service["port"][port]));
+        }
+        let resource = &b["resource"];
+        format!("APIGroup: {}, Kind: {}, Name: {}", text(&resource["apiGroup"]), text(&resource["kind"]), text(&resource["name"]))
+    };
+    let default = match spec["defaultBackend"].is_object() {
+        true => backend(&spec["defaultBackend"]),
+        false => "<default>".to_owned(),
+    };
+    doc.field(0, "Default backend", default);
+    if !is_empty(&spec["tls"]) {
+        doc.line(0, "TLS:");
+        for tls in items(&spec["tls"]) {
+            let hosts = joined(&tls["hosts"], ",");
+            match text(&tls["secretName"]) {
+                none if none.is_empty() => doc.line(1, format!("SNI routes {hosts}")),
+                secret => doc.line(1, format!("{secret} terminates {hosts}")),
+            }
+        }
+    }
+    doc.line(0, "Rules:");
+    doc.line(1, "Host\tPath\tBackends");
+    doc.line(1, "----\t----\t--------");
+    for rule in items(&spec["rules"]) {
+        let host = text(&rule["host"]);
+        doc.line(1, format!("{}\t", if host.is_empty() { "*" } else { &host }));
+        for path in items(&rule["http"]["paths"]) {
+            let at = text(&path["path"]);
+            doc.line(1, format!("\t{at} \t{}", backend(&path["backend"])));
+        }
+    }
+    doc.annotations("Annotations", &metadata["annotations"]);
+}
