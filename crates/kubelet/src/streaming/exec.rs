@@ -181,22 +181,24 @@ impl Streams {
         let stderr = open(options.stderr && !options.tty, "stderr").await?;
         let resize = open(options.tty, "resize").await?;
         // Half-closing the directions that are never used, as other clients do.
-        error.0.finish().await?;
-        let stdout = read_only(stdout).await?;
-        let stderr = read_only(stderr).await?;
+        let error = read_only(error).await;
+        let stdout = match stdout {
+            Some(stdout) => Some(read_only(stdout).await),
+            None => None,
+        };
+        let stderr = match stderr {
+            Some(stderr) => Some(read_only(stderr).await),
+            None => None,
+        };
         let (stdin, resize) = (stdin.map(|(writer, _)| writer), resize.map(|(writer, _)| writer));
-        Ok(Streams { stdin, resize, stdout, stderr, error: error.1 })
+        Ok(Streams { stdin, resize, stdout, stderr, error })
     }
 }
 
-async fn read_only(stream: Option<(StreamWriter, StreamReader)>) -> Result<Option<StreamReader>, Error> {
-    match stream {
-        Some((writer, reader)) => {
-            writer.finish().await?;
-            Ok(Some(reader))
-        }
-        None => Ok(None),
-    }
+/// A runtime that has already left may still have left something to read.
+async fn read_only((writer, reader): (StreamWriter, StreamReader)) -> StreamReader {
+    let _ = writer.finish().await;
+    reader
 }
 
 async fn bridge<C, R>(socket: WebSocketStream<C>, protocol: Protocol, runtime: R, options: Options)

@@ -14,6 +14,8 @@ mod namespace;
 mod port_forward;
 mod runtime;
 mod spdy;
+#[cfg(test)]
+mod testing;
 mod websocket;
 
 pub use exec::{attach, exec};

@@ -129,9 +129,11 @@ impl Session {
             id
         };
         let answered = async {
+            // A peer may accept, send all it has and leave before we look: the stream is good then too.
             tokio::select! {
-                () = self.shared.closed.cancelled() => Err(Error::Closed),
+                biased;
                 answer = reply => answer.map_err(|_| Error::Closed),
+                () = self.shared.closed.cancelled() => Err(Error::Closed),
             }
         };
         timeout(CREATION_TIMEOUT, answered).await.map_err(|_| Error::NotAccepted)??;
