@@ -9,12 +9,12 @@ fn go_duration(text: &str) -> Result<Duration, String> {
 #[derive(Clone, Debug, clap::Args)]
 pub struct Flags {
     /// The path to the configuration file
-    #[arg(long, value_name = "FILE", help_heading = "Misc flags", default_value = "", hide_default_value = true)]
-    pub config: PathBuf,
+    #[arg(long, value_name = "FILE", help_heading = "Misc flags")]
+    pub config: Option<PathBuf>,
 
     /// Path to kubeconfig file with authorization and master location information
-    #[arg(long, value_name = "FILE", help_heading = "Deprecated flags", default_value = "", hide_default_value = true)]
-    pub kubeconfig: PathBuf,
+    #[arg(long, value_name = "FILE", help_heading = "Deprecated flags")]
+    pub kubeconfig: Option<PathBuf>,
     /// QPS to use while talking with kubernetes apiserver; 0 or less: no limit
     #[arg(long, help_heading = "Deprecated flags")]
     pub kube_api_qps: Option<f32>,
@@ -72,13 +72,6 @@ pub struct Flags {
     pub leader_elect_resource_namespace: Option<String>,
 }
 
-impl Flags {
-    /// The given path, or nothing for the empty one.
-    pub(crate) fn path(path: &std::path::Path) -> Option<&std::path::Path> {
-        (!path.as_os_str().is_empty()).then_some(path)
-    }
-}
-
 /// Flags of upstream's kube-scheduler that mean something there and nothing here yet.
 pub const UNSUPPORTED_FLAGS: &[&str] = &[
     "allow-metric-labels",
@@ -122,3 +115,24 @@ pub const UNSUPPORTED_FLAGS: &[&str] = &[
     "vmodule",
     "write-config-to",
 ];
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Cli {
+        #[command(flatten)]
+        flags: Flags,
+    }
+
+    #[test]
+    fn no_flag_is_needed_and_booleans_take_a_value() {
+        let flags = Cli::try_parse_from(["kube-scheduler"]).unwrap().flags;
+        assert_eq!((flags.config, flags.secure_port, flags.leader_elect), (None, 10259, None));
+        let flags = Cli::try_parse_from(["kube-scheduler", "--leader-elect=false", "--config", "x"]).unwrap().flags;
+        assert_eq!((flags.config, flags.leader_elect), (Some("x".into()), Some(false)));
+    }
+}

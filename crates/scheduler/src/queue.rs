@@ -5,7 +5,7 @@
 //! *gated* (a plugin does not let it in), or *in flight* (popped, and not yet given back or done). Times are
 //! arguments. Numbers are upstream's (`scheduling_queue.go`).
 use crate::{framework::Event, framework::Plugin, pod::PodInfo};
-use foldhash::HashMap;
+use foldhash::{HashMap, HashSet};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::time::Instant;
 
@@ -55,8 +55,10 @@ struct Queued {
     /// When it last failed.
     failed: Option<Instant>,
     rejected_by: Vec<&'static str>,
-    /// An event came while it was in flight that could help.
+    /// It changed while it was in flight.
     helped: bool,
+    /// How many events had come when it was popped.
+    popped: u64,
     first_seen: Instant,
 }
 
@@ -66,7 +68,7 @@ pub trait Policy {
     /// The name of the plugin that does not let the pod in.
     fn gated_by(&self, pod: &PodInfo) -> Option<&'static str>;
     /// A plugin of the pod's profile by name.
-    fn plugin(&self, pod: &PodInfo, name: &str) -> Option<Arc<dyn Plugin>>;
+    fn plugin(&self, pod: &PodInfo, name: &str) -> Option<&Arc<dyn Plugin>>;
 }
 
 /// See the module's documentation.
@@ -77,9 +79,10 @@ pub struct Queue<P> {
     pods: HashMap<Arc<str>, Queued>,
     active: BTreeMap<Place, Arc<str>>,
     backing_off: BTreeMap<(Instant, u64), Arc<str>>,
-    unschedulable: usize,
+    unschedulable: HashSet<Arc<str>>,
     gated: usize,
     sequence: u64,
+    events: u64,
     next_flush: Instant,
 }
 
@@ -101,9 +104,10 @@ impl<P: Policy> Queue<P> {
             pods: HashMap::default(),
             active: BTreeMap::new(),
             backing_off: BTreeMap::new(),
-            unschedulable: 0,
+            unschedulable: HashSet::default(),
             gated: 0,
             sequence: 0,
+            events: 0,
             next_flush: now + FLUSH_INTERVAL,
         }
     }
@@ -116,7 +120,7 @@ impl<P: Policy> Queue<P> {
         Lengths {
             active: self.active.len(),
             backoff: self.backing_off.len(),
-            unschedulable: self.unschedulable,
+            unschedulable: self.unschedulable.len(),
             gated: self.gated,
         }
     }
@@ -146,7 +150,9 @@ impl<P: Policy> Queue<P> {
             State::BackingOff(until, number) => {
                 self.backing_off.remove(&(until, number));
             }
-            State::Unschedulable(_) => self.unschedulable -= 1,
+            State::Unschedulable(_) => {
+                self.unschedulable.remove(uid);
+            }
             State::Gated => self.gated -= 1,
             State::InFlight => {}
         }
@@ -161,7 +167,9 @@ impl<P: Policy> Queue<P> {
             State::BackingOff(until, number) => {
                 self.backing_off.insert((until, number), uid.clone());
             }
-            State::Unschedulable(_) => self.unschedulable += 1,
+            State::Unschedulable(_) => {
+                self.unschedulable.insert(uid.clone());
+            }
             State::Gated => self.gated += 1,
             State::InFlight => {}
         }
@@ -176,14 +184,15 @@ impl<P: Policy> Queue<P> {
     }
 
     /// Into the active queue, unless a plugin gates the pod.
-    fn activate(&mut self, uid: &Arc<str>, now: Instant) {
+    fn activate(&mut self, uid: &Arc<str>) {
         let number = self.number();
         let Some(queued) = self.pods.get_mut(uid) else { return };
         if let Some(gate) = self.policy.gated_by(&queued.pod) {
             queued.rejected_by = vec![gate];
             return self.enter(uid, State::Gated);
         }
-        let key = self.policy.key(&queued.pod, now);
+        // In line since its last attempt, so that pods that become active together keep their order.
+        let key = self.policy.key(&queued.pod, queued.failed.unwrap_or(queued.first_seen));
         self.enter(uid, State::Active((key, number)));
     }
 
@@ -199,10 +208,11 @@ impl<P: Policy> Queue<P> {
                 failed: None,
                 rejected_by: Vec::new(),
                 helped: false,
+                popped: 0,
                 first_seen: now,
             };
             self.pods.insert(uid.clone(), queued);
-            return self.activate(&uid, now);
+            return self.activate(&uid);
         };
         let matters = !Arc::ptr_eq(&queued.pod.template, &pod.template) || queued.pod.labels != pod.labels;
         queued.pod = pod;
@@ -212,7 +222,7 @@ impl<P: Policy> Queue<P> {
         match queued.state {
             State::InFlight => queued.helped = true,
             State::BackingOff(..) => {}
-            State::Active(_) | State::Gated => self.activate(&uid, now),
+            State::Active(_) | State::Gated => self.activate(&uid),
             State::Unschedulable(_) => self.retry(&uid, now),
         }
     }
@@ -234,6 +244,7 @@ impl<P: Policy> Queue<P> {
         self.enter(&uid, State::InFlight);
         let queued = self.pods.get_mut(&uid)?;
         queued.helped = false;
+        queued.popped = self.events;
         Some(queued.pod.clone())
     }
 
@@ -250,7 +261,8 @@ impl<P: Policy> Queue<P> {
             }
             Cause::Error => queued.errors += 1,
         }
-        if cause == Cause::Error || queued.helped {
+        // What came while the pod was in flight may have helped; nobody asked then, so it is tried again.
+        if cause == Cause::Error || queued.helped || queued.popped != self.events {
             self.retry(&uid, now);
         } else {
             self.enter(&uid, State::Unschedulable(now));
@@ -272,7 +284,7 @@ impl<P: Policy> Queue<P> {
         let Some(queued) = self.pods.get(uid) else { return };
         let until = queued.failed.map_or(now, |failed| failed + self.backoff(queued));
         if until <= now {
-            return self.activate(uid, now);
+            return self.activate(uid);
         }
         let number = self.number();
         self.enter(uid, State::BackingOff(until, number));
@@ -280,29 +292,17 @@ impl<P: Policy> Queue<P> {
 
     /// Something happened: those whose objectors may change their minds are tried again.
     pub fn happened(&mut self, event: &Event<'_>, now: Instant) {
-        if self.pods.is_empty()
-            || (self.unschedulable == 0 && self.active.len() + self.backing_off.len() + self.gated == self.pods.len())
-        {
-            return;
-        }
-        let mut again = Vec::new();
-        for (uid, queued) in &mut self.pods {
-            let waits = match queued.state {
-                State::Unschedulable(_) => true,
-                State::InFlight => false,
-                _ => continue,
-            };
-            let helps = queued.rejected_by.is_empty()
-                || queued.rejected_by.iter().any(|name| {
-                    let plugin = self.policy.plugin(&queued.pod, name);
-                    plugin.is_some_and(|plugin| plugin.queueing_hint(&queued.pod, event))
-                });
-            match (helps, waits) {
-                (true, true) => again.push(uid.clone()),
-                (true, false) => queued.helped = true,
-                (false, _) => {}
-            }
-        }
+        self.events += 1;
+        let helps = |uid: &&Arc<str>| {
+            self.pods.get(*uid).is_some_and(|queued| {
+                queued.rejected_by.is_empty()
+                    || queued.rejected_by.iter().any(|name| {
+                        let plugin = self.policy.plugin(&queued.pod, name);
+                        plugin.is_some_and(|plugin| plugin.queueing_hint(&queued.pod, event))
+                    })
+            })
+        };
+        let again: Vec<_> = self.unschedulable.iter().filter(helps).cloned().collect();
         for uid in again {
             self.retry(&uid, now);
         }
@@ -314,7 +314,7 @@ impl<P: Policy> Queue<P> {
                 return;
             }
             let uid = uid.clone();
-            self.activate(&uid, now);
+            self.activate(&uid);
         }
     }
 
@@ -326,7 +326,8 @@ impl<P: Policy> Queue<P> {
         }
         self.next_flush = now + FLUSH_INTERVAL;
         let long = |q: &Queued| matches!(q.state, State::Unschedulable(since) if now - since >= MAX_UNSCHEDULABLE);
-        let due: Vec<_> = self.pods.iter().filter(|(_, q)| long(q)).map(|(uid, _)| uid.clone()).collect();
+        let waiting = self.unschedulable.iter();
+        let due: Vec<_> = waiting.filter(|uid| self.pods.get(*uid).is_some_and(long)).cloned().collect();
         for uid in due {
             self.retry(&uid, now);
         }
@@ -335,7 +336,7 @@ impl<P: Policy> Queue<P> {
     /// When [`flush`](Self::flush) has something to do next; `None`: nothing waits.
     pub fn next_deadline(&self) -> Option<Instant> {
         let backoff = self.backing_off.first_key_value().map(|((until, _), _)| *until);
-        let flush = (self.unschedulable > 0).then_some(self.next_flush);
+        let flush = (!self.unschedulable.is_empty()).then_some(self.next_flush);
         [backoff, flush].into_iter().flatten().min()
     }
 }

@@ -21,7 +21,7 @@ impl Plugin for Waits {
     }
 }
 
-struct ByPriority;
+struct ByPriority(Arc<dyn Plugin>);
 
 impl Policy for ByPriority {
     fn key(&self, pod: &PodInfo, added: Instant) -> QueueKey {
@@ -32,14 +32,14 @@ impl Policy for ByPriority {
         pod.is_gated().then_some("SchedulingGates")
     }
 
-    fn plugin(&self, _: &PodInfo, name: &str) -> Option<Arc<dyn Plugin>> {
-        (name == "Waits").then(|| Arc::new(Waits) as Arc<dyn Plugin>)
+    fn plugin(&self, _: &PodInfo, name: &str) -> Option<&Arc<dyn Plugin>> {
+        (name == "Waits").then_some(&self.0)
     }
 }
 
 fn queue() -> (Queue<ByPriority>, Instant) {
     let now = Instant::now();
-    (Queue::new(ByPriority, Duration::from_secs(1), Duration::from_secs(10), now), now)
+    (Queue::new(ByPriority(Arc::new(Waits)), Duration::from_secs(1), Duration::from_secs(10), now), now)
 }
 
 fn name(pod: Option<Arc<PodInfo>>) -> Option<String> {

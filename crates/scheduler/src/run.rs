@@ -50,7 +50,7 @@ pub enum Error {
 /// # Errors
 /// The configuration is wrong, there is no way to the API server, the port is taken, or leadership was lost.
 pub async fn run(flags: Flags, connection: Option<Connection>, shutdown: CancellationToken) -> Result<(), Error> {
-    let configuration = match Flags::path(&flags.config) {
+    let configuration = match &flags.config {
         Some(path) => Configuration::read(path)?,
         None => Configuration::default(),
     };
@@ -91,9 +91,9 @@ async fn connect(
     connection: Option<Connection>,
 ) -> Result<kube::Client, Error> {
     let file = &configuration.client_connection.kubeconfig;
-    let connection = match (connection, Flags::path(&flags.kubeconfig)) {
+    let connection = match (connection, &flags.kubeconfig) {
         (Some(connection), _) => connection,
-        (None, Some(path)) => Connection::Kubeconfig(path.to_owned()),
+        (None, Some(path)) => Connection::Kubeconfig(path.clone()),
         (None, None) if !file.is_empty() => Connection::Kubeconfig(file.into()),
         (None, None) => Connection::InCluster,
     };

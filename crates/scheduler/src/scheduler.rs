@@ -48,8 +48,8 @@ impl Policy for Profiles {
         plugins.map(|e| &e.plugin).find(|plugin| plugin.pre_enqueue(pod).is_err()).map(|plugin| plugin.name())
     }
 
-    fn plugin(&self, pod: &PodInfo, name: &str) -> Option<Arc<dyn Plugin>> {
-        self.of(pod)?.plugin(name).cloned()
+    fn plugin(&self, pod: &PodInfo, name: &str) -> Option<&Arc<dyn Plugin>> {
+        self.of(pod)?.plugin(name)
     }
 }
 

@@ -4,6 +4,7 @@ use crate::{
     cluster::{NodeIndex, NodeView, Overlay},
     pod::PodInfo,
 };
+use foldhash::HashMap;
 use std::{collections::BTreeMap, sync::Arc};
 
 /// A plugin with its weight in scores.
@@ -19,6 +20,7 @@ pub struct Enabled {
 pub struct Profile {
     pub name: Arc<str>,
     points: BTreeMap<Point, Vec<Enabled>>,
+    by_name: HashMap<&'static str, Arc<dyn Plugin>>,
     /// In percent; `None`: follow the size of the cluster.
     pub percentage_of_nodes_to_score: Option<usize>,
 }
@@ -38,7 +40,9 @@ pub struct Objection {
 
 impl Profile {
     pub fn new(name: &str, points: BTreeMap<Point, Vec<Enabled>>, percentage_of_nodes_to_score: Option<usize>) -> Self {
-        Profile { name: Arc::from(name), points, percentage_of_nodes_to_score }
+        let plugins = points.values().flatten().map(|enabled| enabled.plugin.clone());
+        let by_name = plugins.map(|plugin| (plugin.name(), plugin)).collect();
+        Profile { name: Arc::from(name), points, by_name, percentage_of_nodes_to_score }
     }
 
     /// The plugins of a point, in their order.
@@ -48,7 +52,7 @@ impl Profile {
 
     /// Any plugin of this name, at whatever point.
     pub fn plugin(&self, name: &str) -> Option<&Arc<dyn Plugin>> {
-        self.points.values().flatten().map(|enabled| &enabled.plugin).find(|plugin| plugin.name() == name)
+        self.by_name.get(name)
     }
 
     /// The filters for one pod, or the objection that spares looking at nodes.
