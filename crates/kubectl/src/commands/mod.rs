@@ -4,6 +4,7 @@ mod apply;
 mod create;
 mod delete;
 mod describe;
+mod drain;
 mod exec;
 mod expose;
 mod get;
@@ -14,7 +15,9 @@ mod rollout;
 mod run;
 mod scale;
 mod set;
+mod taint;
 mod version;
+mod wait;
 
 use crate::{Context, Error, Result, global};
 use async_trait::async_trait;
@@ -43,12 +46,17 @@ pub const ALL: &[&dyn Command] = &[
     &delete::Delete,
     &rollout::Rollout,
     &scale::Scale,
+    &drain::Cordon,
+    &drain::Uncordon,
+    &drain::Drain,
+    &taint::Taint,
     &describe::Describe,
     &logs::Logs,
     &exec::Attach,
     &exec::Exec,
     &patch::Patch,
     &apply::Apply,
+    &wait::Wait,
     &label::Label,
     &label::Annotate,
     &api_resources::ApiResources,

@@ -110,7 +110,8 @@ pub fn service_account(doc: &mut Doc, object: &Value, related: &Related) {
         ("Mountable secrets: ", names("secrets")),
         ("Tokens:            ", tokens),
     ] {
-        if names.is_empty() {
+        // Only the first kind is told of when there is none.
+        if names.is_empty() && title.starts_with("Image") {
             doc.line(0, format!("{title}\t<none>"));
         }
         for (i, name) in names.iter().enumerate() {

@@ -108,7 +108,7 @@ pub fn resources(doc: &mut Doc, level: usize, resources: &Value) {
 fn probe(probe: &Value) -> String {
     let or = |field: &str, default: i64| probe[field].as_i64().unwrap_or(default);
     let attributes = format!(
-        "delay={}s timeout={}s period={}s #success={} #failure={}",
+        "delay={}s timeout={}s period={}s successThreshold={} failureThreshold={}",
         or("initialDelaySeconds", 0),
         or("timeoutSeconds", 0),
         or("periodSeconds", 0),

@@ -23,6 +23,7 @@ pub struct Related {
     pods: Vec<Value>,
     sets: Vec<Value>,
     slices: Vec<Value>,
+    services: Vec<Value>,
     secrets: Vec<Value>,
     quotas: Vec<Value>,
     limits: Vec<Value>,
@@ -110,6 +111,11 @@ async fn related(context: &Context, object: &Value) -> Result<Related> {
             let path = format!("/apis/discovery.k8s.io/v1/namespaces/{namespace}/endpointslices");
             let service = format!("kubernetes.io/service-name={name}");
             found.slices = list(context, &path, &[("labelSelector", &service)]).await?;
+        }
+        "Ingress" => {
+            let path = format!("/apis/discovery.k8s.io/v1/namespaces/{namespace}/endpointslices");
+            found.slices = list(context, &path, &[]).await?;
+            found.services = list(context, &core("services"), &[]).await?;
         }
         "ServiceAccount" => found.secrets = list(context, &core("secrets"), &[]).await?,
         "Namespace" => {

@@ -42,7 +42,7 @@ pub fn service(doc: &mut Doc, object: &Value, related: &Related) {
         if number(&port["nodePort"]) != 0 {
             doc.field(0, "NodePort", format!("{shown}\t{}/{protocol}", number(&port["nodePort"])));
         }
-        doc.field(0, "Endpoints", endpoints(&related.slices, &name));
+        doc.field(0, "Endpoints", endpoints(related.slices.iter(), &name));
     }
     doc.field(0, "Session Affinity", text(&spec["sessionAffinity"]));
     doc.given(0, "External Traffic Policy", &spec["externalTrafficPolicy"]);
@@ -57,7 +57,7 @@ pub fn service(doc: &mut Doc, object: &Value, related: &Related) {
 }
 
 /// The ready endpoints of one port.
-fn endpoints(slices: &[Value], port: &str) -> String {
+fn endpoints<'a>(slices: impl Iterator<Item = &'a Value>, port: &str) -> String {
     let mut found = Vec::new();
     for slice in slices {
         for known in items(&slice["ports"]).filter(|p| text(&p["name"]) == port) {
@@ -72,11 +72,25 @@ fn endpoints(slices: &[Value], port: &str) -> String {
     }
     let more = found.len().saturating_sub(SHOWN);
     found.truncate(SHOWN);
-    let shown = found.join(",");
+    let shown = or_none(found.join(","));
     if more > 0 { format!("{shown} + {more} more...") } else { shown }
 }
 
-pub fn ingress(doc: &mut Doc, object: &Value, _: &Related) {
+/// The endpoints behind an ingress's backend.
+fn behind(backend: &Value, related: &Related) -> String {
+    let name = &backend["name"];
+    let Some(service) = related.services.iter().find(|s| s["metadata"]["name"] == *name) else {
+        return format!("<error: services {:?} not found>", text(name));
+    };
+    let wanted = &backend["port"];
+    let port = items(&service["spec"]["ports"])
+        .find(|p| (!is_empty(&wanted["name"]) && p["name"] == wanted["name"]) || p["port"] == wanted["number"]);
+    let Some(port) = port else { return "<none>".into() };
+    let slices = related.slices.iter().filter(|s| s["metadata"]["labels"]["kubernetes.io/service-name"] == *name);
+    endpoints(slices, &text(&port["name"]))
+}
+
+pub fn ingress(doc: &mut Doc, object: &Value, related: &Related) {
     let (metadata, spec) = (&object["metadata"], &object["spec"]);
     doc.field(0, "Name", text(&metadata["name"]));
     doc.labels("", "Labels", &metadata["labels"]);
@@ -89,7 +103,8 @@ pub fn ingress(doc: &mut Doc, object: &Value, _: &Related) {
         let service = &b["service"];
         if service.is_object() {
             let port = if is_empty(&service["port"]["name"]) { "number" } else { "name" };
-            return format!("{}:{}", text(&service["name"]), text(&service["port"][port]));
+            let at = format!("{}:{}", text(&service["name"]), text(&service["port"][port]));
+            return format!("{at} ({})", behind(service, related));
         }
         let resource = &b["resource"];
         format!("APIGroup: {}, Kind: {}, Name: {}", text(&resource["apiGroup"]), text(&resource["kind"]), text(&resource["name"]))

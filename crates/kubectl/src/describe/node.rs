@@ -18,11 +18,11 @@ pub fn node(doc: &mut Doc, node: &Value, related: &Related) {
     doc.labels("", "Labels", &metadata["labels"]);
     doc.annotations("Annotations", &metadata["annotations"]);
     doc.field(0, "CreationTimestamp", date(&metadata["creationTimestamp"]));
-    let mut taints: Vec<String> = items(&spec["taints"]).map(taint).collect();
-    taints.sort();
-    doc.listed("", "Taints", taints);
+    let mut taints: Vec<&Value> = items(&spec["taints"]).collect();
+    taints.sort_by_key(|t| (text(&t["effect"]), text(&t["key"])));
+    doc.listed("", "Taints", taints.into_iter().map(taint).collect());
     doc.field(0, "Unschedulable", spec["unschedulable"] == true);
-    lease(doc, related.lease.as_ref());
+    lease(doc, &text(&metadata["name"]), related.lease.as_ref());
     if !is_empty(&status["conditions"]) {
         doc.line(0, "Conditions:");
         doc.line(1, "Type\tStatus\tLastHeartbeatTime\tLastTransitionTime\tReason\tMessage");
@@ -62,7 +62,6 @@ pub fn node(doc: &mut Doc, node: &Value, related: &Related) {
         ("Architecture", "architecture"),
         ("Container Runtime Version", "containerRuntimeVersion"),
         ("Kubelet Version", "kubeletVersion"),
-        ("Kube-Proxy Version", "kubeProxyVersion"),
     ] {
         doc.field(1, title, text(&info[field]));
     }
@@ -85,11 +84,11 @@ fn taint(taint: &Value) -> String {
     }
 }
 
-fn lease(doc: &mut Doc, lease: Option<&Value>) {
-    doc.line(0, "Lease:");
+fn lease(doc: &mut Doc, name: &str, lease: Option<&Value>) {
     let Some(spec) = lease.map(|lease| &lease["spec"]) else {
-        return doc.line(1, "Failed to get lease: not found");
+        return doc.field(0, "Lease", format!("Failed to get lease: leases.coordination.k8s.io \"{name}\" not found"));
     };
+    doc.line(0, "Lease:");
     let unset = |field: &str| match is_empty(&spec[field]) {
         true => "<unset>".to_owned(),
         false if field == "holderIdentity" => text(&spec[field]),

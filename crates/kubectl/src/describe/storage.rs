@@ -83,7 +83,7 @@ pub fn volume(doc: &mut Doc, object: &Value, _: &Related) {
     affinity(doc, &spec["nodeAffinity"]);
     doc.field(0, "Message", text(&object["status"]["message"]));
     doc.line(0, "Source:");
-    if !volumes::source(doc, 1, spec) {
+    if !volumes::source(doc, 2, spec) {
         // A kind of source without a layout of its own: all its fields.
         for (name, source) in pairs(spec).filter(|(name, v)| v.is_object() && !KNOWN.contains(&name.as_str())) {
             doc.field(1, "Type", name);
@@ -99,12 +99,12 @@ fn affinity(doc: &mut Doc, affinity: &Value) {
     if !affinity.is_object() {
         return doc.field(0, "Node Affinity", "<none>");
     }
-    doc.line(0, "Node Affinity:");
+    doc.line(0, "Node Affinity:\t");
     let terms = &affinity["required"]["nodeSelectorTerms"];
     if is_empty(terms) {
         return doc.line(1, "Required Terms:\t<none>");
     }
-    doc.line(1, "Required Terms:");
+    doc.line(1, "Required Terms:\t");
     for (i, term) in items(terms).enumerate() {
         if is_empty(&term["matchExpressions"]) {
             doc.line(2, format!("Term {i}:\t<none>"));

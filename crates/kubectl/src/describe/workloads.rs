@@ -72,6 +72,9 @@ pub fn deployment(doc: &mut Doc, object: &Value, related: &Related) {
         .filter(|set| items(&set["metadata"]["ownerReferences"]).any(|o| o["uid"] == object["metadata"]["uid"]))
         .collect();
     sets.sort_by_key(|set| text(&set["metadata"]["creationTimestamp"]));
+    if sets.is_empty() {
+        return;
+    }
     let current = sets.iter().position(|set| same_template(&set["spec"]["template"], &spec["template"]));
     let new = current.map(|at| sets.remove(at));
     let shown = |sets: &[&Value]| {
@@ -135,6 +138,8 @@ pub fn stateful_set(doc: &mut Doc, object: &Value, related: &Related) {
     doc.field(0, "CreationTimestamp", date(&object["metadata"]["creationTimestamp"]));
     doc.field(0, "Selector", selector(&spec["selector"]));
     labels(doc, object);
+    doc.given(0, "Service Name", &spec["serviceName"]);
+    doc.given(0, "Pod Management Policy", &spec["podManagementPolicy"]);
     let (wanted, is) = (spec["replicas"].as_i64().unwrap_or(1), number(&object["status"]["replicas"]));
     doc.field(0, "Replicas", format!("{wanted} desired | {is} total"));
     doc.field(0, "Update Strategy", text(&spec["updateStrategy"]["type"]));
@@ -142,6 +147,12 @@ pub fn stateful_set(doc: &mut Doc, object: &Value, related: &Related) {
     if rolling.is_object() && rolling["partition"].is_number() {
         doc.field(1, "Partition", number(&rolling["partition"]));
         doc.given(1, "MaxUnavailable", &rolling["maxUnavailable"]);
+    }
+    let retention = &spec["persistentVolumeClaimRetentionPolicy"];
+    if retention.is_object() {
+        doc.line(0, "Persistent Volume Claim Retention Policy:");
+        doc.field(1, "WhenDeleted", text(&retention["whenDeleted"]));
+        doc.field(1, "WhenScaled", text(&retention["whenScaled"]));
     }
     pods(doc, object, related);
     template(doc, &spec["template"]);

@@ -12,6 +12,7 @@ pub struct TabWriter {
     lines: Vec<Vec<String>>,
     /// Widths of earlier blocks: a watch goes on in the same columns.
     remembered: Vec<usize>,
+    remembers: bool,
     min_width: usize,
     padding: usize,
 }
@@ -19,10 +20,10 @@ pub struct TabWriter {
 impl TabWriter {
     /// With the settings of `kubectl get`.
     pub fn new() -> Self {
-        TabWriter { min_width: MIN_WIDTH, padding: PADDING, ..TabWriter::default() }
+        TabWriter { remembers: true, min_width: MIN_WIDTH, padding: PADDING, ..TabWriter::default() }
     }
 
-    /// With the settings of `kubectl describe`: two blanks between columns.
+    /// With the settings of `kubectl describe`: two blanks between columns, each block by itself.
     pub fn describing() -> Self {
         TabWriter { min_width: 0, padding: 2, ..TabWriter::default() }
     }
@@ -53,10 +54,10 @@ impl TabWriter {
                 let remembered = self.remembered.get(column).copied().unwrap_or(0);
                 let width = (widest + self.padding).max(self.min_width).max(remembered);
                 widths[start..end].iter_mut().for_each(|w| w[column] = width);
-                if self.remembered.len() <= column {
-                    self.remembered.resize(column + 1, 0);
+                if self.remembers {
+                    self.remembered.resize(self.remembered.len().max(column + 1), 0);
+                    self.remembered[column] = width;
                 }
-                self.remembered[column] = width;
                 start = end;
             }
         }
