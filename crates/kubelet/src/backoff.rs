@@ -37,6 +37,11 @@ impl Backoff {
         entry.delay.checked_sub(since(now, event)).filter(|left| !left.is_zero())
     }
 
+    /// (time since the last failure, the whole delay) of a failed `key`.
+    pub fn since_update(&self, key: &str, now: Timestamp) -> Option<(Duration, Duration)> {
+        self.entries.get(key).map(|entry| (since(now, entry.updated), entry.delay))
+    }
+
     /// The whole delay in force for `key`.
     pub fn delay(&self, key: &str) -> Duration {
         self.entries.get(key).map_or(Duration::ZERO, |entry| entry.delay)

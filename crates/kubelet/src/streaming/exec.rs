@@ -86,7 +86,7 @@ async fn serve<B>(mut request: Request<B>, runtime_url: &str, options: Options) 
     match Upgrade::of(request.headers()) {
         Ok(Upgrade::Spdy) => join(&mut request, runtime_url).await,
         Ok(Upgrade::WebSocket) => serve_websocket(&mut request, runtime_url, options).await,
-        Err(refusal) => refusal,
+        Err(refusal) => *refusal,
     }
 }
 
@@ -129,7 +129,7 @@ async fn serve_websocket<B>(request: &mut Request<B>, runtime_url: &str, options
     };
     let (response, socket) = match websocket::accept(request, protocol.name) {
         Ok(accepted) => accepted,
-        Err(refusal) => return refusal,
+        Err(refusal) => return *refusal,
     };
     let version = [HeaderValue::from_static("v4.channel.k8s.io")];
     let backend = match runtime::upgrade(runtime_url, Method::POST, &version).await {

@@ -59,7 +59,7 @@ enum Upgrade {
 impl Upgrade {
     /// # Errors
     /// The answer to a request that asks for neither.
-    fn of(headers: &HeaderMap) -> Result<Upgrade, Relayed> {
+    fn of(headers: &HeaderMap) -> Result<Upgrade, Box<Relayed>> {
         let has = |name: header::HeaderName, wanted: &str| {
             let lists = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
             lists.flat_map(|list| list.split(',')).any(|item| item.trim().eq_ignore_ascii_case(wanted))
@@ -70,7 +70,7 @@ impl Upgrade {
         } else if upgrading && has(header::UPGRADE, SPDY) {
             Ok(Upgrade::Spdy)
         } else {
-            Err(refuse(StatusCode::BAD_REQUEST, "Upgrade request required".to_owned()))
+            Err(Box::new(refuse(StatusCode::BAD_REQUEST, "Upgrade request required".to_owned())))
         }
     }
 }

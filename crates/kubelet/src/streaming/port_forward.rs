@@ -52,7 +52,7 @@ pub async fn port_forward<B>(mut request: Request<B>, dialer: Arc<dyn Dial>, por
     match Upgrade::of(request.headers()) {
         Ok(Upgrade::Spdy) => serve_spdy(&mut request, dialer),
         Ok(Upgrade::WebSocket) => serve_websocket(&mut request, dialer, ports),
-        Err(refusal) => refusal,
+        Err(refusal) => *refusal,
     }
 }
 
@@ -95,7 +95,7 @@ fn serve_websocket<B>(request: &mut Request<B>, dialer: Arc<dyn Dial>, ports: Ve
                 });
                 response
             }
-            Err(refusal) => refusal,
+            Err(refusal) => *refusal,
         };
     }
     let chosen = match offered.as_slice() {
@@ -122,7 +122,7 @@ fn serve_websocket<B>(request: &mut Request<B>, dialer: Arc<dyn Dial>, ports: Ve
             });
             response
         }
-        Err(refusal) => refusal,
+        Err(refusal) => *refusal,
     }
 }
 

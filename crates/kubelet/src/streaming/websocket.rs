@@ -2,10 +2,11 @@
 //!
 //! A message's first byte is its channel; the base64 subprotocols write it as a digit and encode the rest.
 //! Source: `k8s.io/streaming/pkg/httpstream/wsstream`, KEP-4006 (v5's CLOSE), `portforward/tunneling_*.go`.
+use super::{Relayed, refuse};
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use bytes::{BufMut, Bytes, BytesMut};
 use futures::{Sink, Stream};
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Request, StatusCode};
 use http_body_util::Full;
 use hyper_tungstenite::{
     HyperWebsocket,
@@ -93,14 +94,14 @@ pub(super) fn offered(headers: &HeaderMap) -> Vec<&str> {
     lists.flat_map(|list| list.split(',')).map(str::trim).filter(|name| !name.is_empty()).collect()
 }
 
+/// The answer to a handshake, and the connection once the answer is sent.
+pub(super) type Accepted = (Relayed, HyperWebsocket);
+
 /// Answers the handshake with the chosen subprotocol; an empty one is left out.
 ///
 /// # Errors
 /// The answer to a handshake that is none.
-pub(super) fn accept<B>(
-    request: &mut Request<B>,
-    protocol: &'static str,
-) -> Result<(Response<Full<Bytes>>, HyperWebsocket), Response<Full<Bytes>>> {
+pub(super) fn accept<B>(request: &mut Request<B>, protocol: &'static str) -> Result<Accepted, Box<Relayed>> {
     let config = WebSocketConfig::default()
         .read_buffer_size(16 * 1024)
         .write_buffer_size(0)
@@ -108,7 +109,7 @@ pub(super) fn accept<B>(
         .max_message_size(Some(MAX_MESSAGE_BYTES))
         .max_frame_size(Some(MAX_MESSAGE_BYTES));
     let (mut response, socket) = hyper_tungstenite::upgrade(request, Some(config))
-        .map_err(|error| super::refuse(StatusCode::BAD_REQUEST, format!("unable to upgrade: {error}")))?;
+        .map_err(|error| Box::new(refuse(StatusCode::BAD_REQUEST, format!("unable to upgrade: {error}"))))?;
     *response.body_mut() = Full::default();
     if !protocol.is_empty() {
         response.headers_mut().insert(PROTOCOLS, HeaderValue::from_static(protocol));

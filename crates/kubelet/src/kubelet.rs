@@ -1,0 +1,61 @@
+//! What all parts of one kubelet share.
+use std::sync::Arc;
+
+use client::Cache;
+use client::events::{EventType, Recorder, reference};
+use cri::Runtime;
+use k8s_openapi::api::core::v1::{Node, Pod, Service};
+
+use crate::cgroups::Cgroups;
+use crate::config::Config;
+use crate::images::Images;
+use crate::objects::Objects;
+use crate::pods::Pods;
+use crate::probes::results::Results;
+use crate::resources::Amounts;
+use crate::spec::{self, Kind};
+
+/// One kubelet.
+pub struct Kubelet {
+    pub config: Arc<Config>,
+    pub runtime: Arc<dyn Runtime>,
+    /// Absent when the kubelet runs static pods only.
+    pub client: Option<kube::Client>,
+    pub recorder: Option<Recorder>,
+    pub objects: Objects,
+    pub images: Images,
+    pub cgroups: Cgroups,
+    pub results: Results,
+    pub services: Option<Cache<Service>>,
+    pub node: Option<Cache<Node>>,
+    pub host_ips: Vec<String>,
+    /// What the machine has.
+    pub capacity: Amounts,
+    /// The lowest OOM score containers may be given.
+    pub oom_floor: i64,
+    pub pods: Pods,
+}
+
+impl Kubelet {
+    /// Records an event about a pod.
+    pub fn pod_event(&self, pod: &Pod, warning: bool, reason: &str, message: &str) {
+        self.event(pod, None, warning, reason, message);
+    }
+
+    /// Records an event about one container of a pod.
+    pub fn container_event(&self, pod: &Pod, kind: Kind, name: &str, warning: bool, reason: &str, message: &str) {
+        self.event(pod, Some(format!("spec.{}{{{name}}}", kind.field())), warning, reason, message);
+    }
+
+    fn event(&self, pod: &Pod, field: Option<String>, warning: bool, reason: &str, message: &str) {
+        let Some(recorder) = &self.recorder else { return };
+        let mut object = reference(pod);
+        object.field_path = field;
+        if spec::is_static(pod) {
+            // Seen with the mirror, which is what the API knows.
+            object.uid = self.pods.mirror(pod).and_then(|mirror| mirror.metadata.uid.clone()).or(object.uid);
+        }
+        let kind = if warning { EventType::Warning } else { EventType::Normal };
+        recorder.event(&object, kind, reason, message);
+    }
+}

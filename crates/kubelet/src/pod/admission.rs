@@ -1,0 +1,137 @@
+//! Whether this node takes a pod: the last check after the scheduler's. Pure.
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use apimachinery::labels::{Operator, Requirement};
+use k8s_openapi::api::core::v1::{Node, NodeSelectorTerm, Pod};
+
+use crate::resources::{self, Amounts};
+use crate::spec;
+use crate::status::Verdict;
+
+/// What the node has for pods, and the pods that are here already.
+pub struct View<'a> {
+    pub allocatable: Amounts,
+    pub max_pods: usize,
+    pub node: Option<&'a Node>,
+    pub others: &'a [Arc<Pod>],
+}
+
+/// `None`: the pod is welcome.
+pub fn admit(pod: &Pod, view: &View<'_>) -> Option<Verdict> {
+    let out_of = |name: &str, asked: i64, used: i64, capacity: i64| Verdict {
+        reason: format!("OutOf{name}"),
+        message: format!(
+            "Pod was rejected: Node didn't have enough resource: {name}, requested: {asked}, used: {used}, capacity: {capacity}"
+        ),
+    };
+    let count = view.others.len();
+    if count + 1 > view.max_pods {
+        return Some(out_of("pods", 1, as_i64(count), as_i64(view.max_pods)));
+    }
+    let used = view.others.iter().map(|other| resources::pod_requests(other)).fold(Amounts::default(), |sum, more| Amounts {
+        cpu_milli: sum.cpu_milli.saturating_add(more.cpu_milli),
+        memory_bytes: sum.memory_bytes.saturating_add(more.memory_bytes),
+    });
+    let asked = resources::pod_requests(pod);
+    if asked.cpu_milli > 0 && used.cpu_milli.saturating_add(asked.cpu_milli) > view.allocatable.cpu_milli {
+        return Some(out_of("cpu", asked.cpu_milli, used.cpu_milli, view.allocatable.cpu_milli));
+    }
+    if asked.memory_bytes > 0 && used.memory_bytes.saturating_add(asked.memory_bytes) > view.allocatable.memory_bytes {
+        return Some(out_of("memory", asked.memory_bytes, used.memory_bytes, view.allocatable.memory_bytes));
+    }
+    if let Some(node) = view.node
+        && !spec::is_static(pod)
+        && !fits(pod, node)
+    {
+        return Some(predicate("NodeAffinity", "node(s) didn't match Pod's node affinity/selector"));
+    }
+    let taken: Vec<(String, String, i32)> = view.others.iter().flat_map(|other| host_ports(other)).collect();
+    let clash = host_ports(pod).iter().any(|mine| {
+        taken.iter().any(|other| {
+            let same_ip = mine.0 == other.0 || mine.0 == "0.0.0.0" || other.0 == "0.0.0.0";
+            same_ip && mine.1 == other.1 && mine.2 == other.2
+        })
+    });
+    clash.then(|| predicate("NodePorts", "node(s) didn't have free ports for the requested pod ports"))
+}
+
+fn as_i64(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+fn predicate(name: &str, what: &str) -> Verdict {
+    Verdict { reason: name.to_owned(), message: format!("Pod was rejected: Predicate {name} failed: {what}") }
+}
+
+/// (address, protocol, port)
+fn host_ports(pod: &Pod) -> Vec<(String, String, i32)> {
+    let ports = spec::spec(pod).containers.iter().flat_map(|c| c.ports.iter().flatten());
+    ports
+        .filter_map(|port| {
+            let number = port.host_port.filter(|p| *p > 0)?;
+            let ip = port.host_ip.clone().filter(|ip| !ip.is_empty()).unwrap_or_else(|| "0.0.0.0".into());
+            Some((ip, port.protocol.clone().unwrap_or_else(|| "TCP".into()), number))
+        })
+        .collect()
+}
+
+fn fits(pod: &Pod, node: &Node) -> bool {
+    let empty = BTreeMap::new();
+    let labels = node.metadata.labels.as_ref().unwrap_or(&empty);
+    let selected = spec::spec(pod).node_selector.iter().flatten().all(|(key, value)| labels.get(key) == Some(value));
+    let affinity = spec::spec(pod).affinity.as_ref().and_then(|a| a.node_affinity.as_ref());
+    let required = affinity.and_then(|a| a.required_during_scheduling_ignored_during_execution.as_ref());
+    let name = node.metadata.name.as_deref().unwrap_or_default();
+    selected && required.is_none_or(|r| r.node_selector_terms.iter().any(|term| term_fits(term, labels, name)))
+}
+
+fn term_fits(term: &NodeSelectorTerm, labels: &BTreeMap<String, String>, name: &str) -> bool {
+    let expressions = term.match_expressions.as_deref().unwrap_or_default();
+    let fields = term.match_fields.as_deref().unwrap_or_default();
+    if expressions.is_empty() && fields.is_empty() {
+        return false;
+    }
+    let operator = |text: &str| match text {
+        "In" => Some(Operator::In),
+        "NotIn" => Some(Operator::NotIn),
+        "Exists" => Some(Operator::Exists),
+        "DoesNotExist" => Some(Operator::DoesNotExist),
+        "Gt" => Some(Operator::GreaterThan),
+        "Lt" => Some(Operator::LessThan),
+        _ => None,
+    };
+    let matches = |key: &str, op: &str, values: &Option<Vec<String>>, value: Option<&str>| {
+        let requirement = operator(op).and_then(|op| Requirement::new(key, op, values.clone().unwrap_or_default()).ok());
+        requirement.is_some_and(|r| r.matches(value))
+    };
+    expressions.iter().all(|e| matches(&e.key, &e.operator, &e.values, labels.get(&e.key).map(String::as_str)))
+        && fields.iter().all(|f| f.key == "metadata.name" && matches(&f.key, &f.operator, &f.values, Some(name)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pod(spec: &str) -> Pod {
+        let value = apimachinery::codec::yaml::parse(&format!("spec: {spec}")).expect("yaml");
+        serde_json::from_value(value).expect("a pod")
+    }
+
+    #[test]
+    fn reasons() {
+        let node: Node = serde_json::from_value(serde_json::json!({"metadata": {"name": "n", "labels": {"a": "b"}}})).expect("a node");
+        let others = [Arc::new(pod("{containers: [{name: a, ports: [{containerPort: 80, hostPort: 80}], resources: {requests: {cpu: 1}}}]}"))];
+        let view = View { allocatable: Amounts { cpu_milli: 2000, memory_bytes: 1 << 30 }, max_pods: 2, node: Some(&node), others: &others };
+        for (spec, want) in [
+            ("{containers: [{name: a}]}", None),
+            ("{containers: [{name: a, resources: {requests: {cpu: 2}}}]}", Some("OutOfcpu")),
+            ("{containers: [{name: a, resources: {requests: {memory: 2Gi}}}]}", Some("OutOfmemory")),
+            ("{nodeSelector: {a: c}, containers: [{name: a}]}", Some("NodeAffinity")),
+            ("{nodeSelector: {a: b}, containers: [{name: a}]}", None),
+            ("{containers: [{name: a, ports: [{containerPort: 1, hostPort: 80}]}]}", Some("NodePorts")),
+        ] {
+            assert_eq!(admit(&pod(spec), &view).map(|v| v.reason).as_deref(), want, "{spec}");
+        }
+    }
+}

@@ -1,0 +1,6 @@
+//! The life of one pod on this node: a task that looks, plans, acts and reports, again and again.
+pub mod admission;
+pub mod hooks;
+pub mod kill;
+pub mod start;
+pub mod worker;

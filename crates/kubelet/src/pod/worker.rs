@@ -1,0 +1,482 @@
+//! One pod's task.
+//!
+//! Each round asks the runtime what is there, plans, acts, and reports what came of it; nothing but back-off
+//! times and verdicts is remembered between rounds, so a restart of the kubelet changes nothing. A round is
+//! broken off when the pod is deleted meanwhile; what it had begun is seen again in the next.
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{Pod, PodStatus};
+use kube::api::{Api, DeleteParams, Preconditions};
+use tokio::sync::{Notify, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::{kill, start};
+use crate::backoff::{Backoff, go_seconds};
+use crate::kubelet::Kubelet;
+use crate::observed::{Observed, observe};
+use crate::plan::{self, Plan};
+use crate::probes::Probers;
+use crate::spec::{self, Kind};
+use crate::status::writer::{Target, Writer};
+use crate::status::{self, Verdict, Waiting, conditions};
+use crate::volumes::{self, Mounted, content};
+
+/// After a failure of the runtime or a volume.
+const RETRY: Duration = Duration::from_secs(2);
+/// Volumes whose content comes from the API are brought up to date that often (upstream's sync period).
+const REFRESH: Duration = Duration::from_secs(60);
+
+/// What is wanted of a pod; `None`: it is gone from its source.
+pub type Desired = Option<Arc<Pod>>;
+
+/// A pod's worker.
+pub struct Worker {
+    pub kubelet: Arc<Kubelet>,
+    pub desired: watch::Receiver<Desired>,
+    /// Something of the pod changed in the runtime, or a probe's verdict did.
+    pub wake: Arc<Notify>,
+    pub shutdown: CancellationToken,
+    /// The pod as last wanted.
+    pub pod: Arc<Pod>,
+}
+
+struct Memory {
+    writer: Writer,
+    probers: Probers,
+    crash: Backoff,
+    waiting: Waiting,
+    verdict: Option<Verdict>,
+    status: Option<PodStatus>,
+    mounted: Option<(Mounted, Instant)>,
+    admitted: bool,
+    killed: bool,
+}
+
+/// What follows a round.
+enum Next {
+    Wait(Option<Duration>),
+    Done,
+}
+
+impl Worker {
+    /// Runs until nothing of the pod is left here and in the API.
+    pub async fn run(mut self) {
+        let mut memory = Memory {
+            writer: Writer::start(self.kubelet.client.clone(), self.shutdown.clone()),
+            probers: Probers::new(self.kubelet.clone(), self.wake.clone()),
+            crash: Backoff::default(),
+            waiting: Waiting::new(),
+            verdict: None,
+            status: None,
+            mounted: None,
+            admitted: false,
+            killed: false,
+        };
+        memory.writer.rebase(self.api_pod().and_then(|pod| pod.status.clone()));
+        loop {
+            let desired = self.desired.borrow_and_update().clone();
+            if let Some(pod) = &desired {
+                self.pod = pod.clone();
+            }
+            let mut changes = self.desired.clone();
+            let ends = grace_of(&desired);
+            let next = tokio::select! {
+                biased;
+                () = self.shutdown.cancelled() => return,
+                next = round(&self.kubelet, &self.pod, desired.is_none(), ends, &mut memory) => next,
+                // Deleted, or deleted with less grace: what is under way is no longer wanted.
+                _ = changes.wait_for(|new| sooner(ends, grace_of(new))) => continue,
+            };
+            let wait = match next {
+                Next::Done => return,
+                Next::Wait(wait) => wait,
+            };
+            tokio::select! {
+                () = self.shutdown.cancelled() => return,
+                changed = self.desired.changed() => if changed.is_err() { return },
+                () = self.wake.notified() => {}
+                () = tokio::time::sleep(wait.unwrap_or(Duration::MAX)), if wait.is_some() => {}
+            }
+        }
+    }
+
+    fn api_pod(&self) -> Option<Arc<Pod>> {
+        match spec::is_static(&self.pod) {
+            true => self.kubelet.pods.mirror(&self.pod),
+            false => Some(self.pod.clone()),
+        }
+    }
+}
+
+/// The grace period of a pod that is to end; `None` while it is to run.
+fn grace_of(desired: &Desired) -> Option<i64> {
+    match desired {
+        None => Some(1),
+        Some(pod) => {
+            pod.metadata.deletion_timestamp.as_ref()?;
+            Some(pod.metadata.deletion_grace_period_seconds.unwrap_or_else(|| kill::spec_grace(pod)))
+        }
+    }
+}
+
+fn sooner(now: Option<i64>, new: Option<i64>) -> bool {
+    match (now, new) {
+        (None, Some(_)) => true,
+        (Some(now), Some(new)) => new < now,
+        _ => false,
+    }
+}
+
+async fn round(kubelet: &Arc<Kubelet>, pod: &Arc<Pod>, gone: bool, ends: Option<i64>, memory: &mut Memory) -> Next {
+    let seen = match observe(&*kubelet.runtime, spec::uid(pod)).await {
+        Ok(seen) => seen,
+        Err(error) => {
+            tracing::warn!(pod = %spec::describe(pod), %error, "the runtime does not tell what runs");
+            return Next::Wait(Some(RETRY));
+        }
+    };
+    if let Some(grace_s) = ends {
+        return end(kubelet, pod, gone, grace_s, seen, memory).await;
+    }
+    if !memory.admitted && memory.verdict.is_none() && !spec::is_terminal(pod) && !seen.is_running() {
+        memory.verdict = kubelet.pods.admit(kubelet, pod);
+        if let Some(verdict) = &memory.verdict {
+            kubelet.pod_event(pod, true, &verdict.reason, &verdict.message);
+        }
+    }
+    if !memory.admitted && seen.is_running() {
+        kubelet.pods.count_in(spec::uid(pod));
+    }
+    memory.admitted = true;
+    if let Some(left) = deadline(pod, memory).filter(|_| memory.verdict.is_none())
+        && left.is_zero()
+    {
+        let message = "Pod was active on the node longer than the specified deadline";
+        kubelet.pod_event(pod, false, "DeadlineExceeded", message);
+        memory.verdict = Some(Verdict { reason: "DeadlineExceeded".into(), message: message.into() });
+    }
+    if memory.verdict.is_some() || spec::is_terminal(pod) {
+        return finish(kubelet, pod, seen, memory).await;
+    }
+    let until_deadline = deadline(pod, memory);
+    let next = keep_running(kubelet, pod, seen, memory).await;
+    match (next, until_deadline) {
+        (Next::Wait(wait), Some(left)) => Next::Wait(Some(wait.map_or(left, |wait| wait.min(left)))),
+        (next, _) => next,
+    }
+}
+
+/// How long the pod may still be active.
+fn deadline(pod: &Pod, memory: &Memory) -> Option<Duration> {
+    let seconds = spec::spec(pod).active_deadline_seconds?;
+    let status = memory.status.as_ref().or(pod.status.as_ref());
+    let started = status.and_then(|s| s.start_time.as_ref()).map_or_else(Timestamp::now, |t| t.0);
+    let active = Timestamp::now().duration_since(started).as_secs();
+    Some(Duration::from_secs(u64::try_from(seconds.saturating_sub(active)).unwrap_or(0)))
+}
+
+/// The pod is deleted: everything ends, then the API's object goes.
+async fn end(kubelet: &Arc<Kubelet>, pod: &Arc<Pod>, gone: bool, grace_s: i64, seen: Observed, memory: &mut Memory) -> Next {
+    // Readiness falls at once; liveness no longer matters.
+    memory.probers.stop_all();
+    memory.waiting.clear();
+    if seen.is_running() || !memory.killed {
+        if let Err(error) = kill::pod(kubelet, pod, &seen, grace_s).await {
+            let text = format!("error killing pod: {error}");
+            kubelet.pod_event(pod, true, "FailedKillPod", &text);
+            return Next::Wait(Some(RETRY));
+        }
+        memory.killed = true;
+    }
+    let after = match observe(&*kubelet.runtime, spec::uid(pod)).await {
+        Ok(after) if !after.is_running() => after,
+        _ => return Next::Wait(Some(RETRY)),
+    };
+    let written = (!gone).then(|| report(kubelet, pod, &after, memory, true));
+    if let Err(error) = remove_everything(kubelet, pod, &after).await {
+        tracing::warn!(pod = %spec::describe(pod), %error, "cannot clean up after a pod; trying again");
+        return Next::Wait(Some(RETRY));
+    }
+    if gone {
+        return Next::Done;
+    }
+    if let (Some(number), Some(_)) = (written, &kubelet.client) {
+        memory.writer.written(number).await;
+    }
+    match delete_object(kubelet, pod).await {
+        Ok(()) => Next::Wait(None),
+        Err(error) => {
+            tracing::warn!(pod = %spec::describe(pod), %error, "cannot delete a pod's object; trying again");
+            Next::Wait(Some(RETRY))
+        }
+    }
+}
+
+/// Containers, sandboxes, volumes, logs and cgroups of a pod that no longer is.
+async fn remove_everything(kubelet: &Kubelet, pod: &Pod, seen: &Observed) -> Result<(), String> {
+    for container in &seen.containers {
+        kubelet.runtime.remove_container(&container.id).await.map_err(|e| e.to_string())?;
+        let link = crate::labels::log_link_name(spec::name(pod), spec::namespace(pod), &container.name, &container.id);
+        let _ = std::fs::remove_file(kubelet.config.container_log_links.join(link));
+    }
+    for sandbox in &seen.sandboxes {
+        kubelet.runtime.remove_pod_sandbox(&sandbox.id).await.map_err(|e| e.to_string())?;
+    }
+    let uid = spec::uid(pod);
+    volumes::tear_down(&kubelet.config.root_dir, uid).map_err(|e| e.to_string())?;
+    let logs = crate::labels::pod_log_dir(&kubelet.config.pod_logs_dir, spec::namespace(pod), spec::name(pod), uid);
+    let _ = std::fs::remove_dir_all(logs);
+    kubelet.cgroups.remove_pod(uid);
+    kubelet.objects.forget(uid);
+    Ok(())
+}
+
+async fn delete_object(kubelet: &Kubelet, pod: &Pod) -> Result<(), kube::Error> {
+    let Some(client) = &kubelet.client else { return Ok(()) };
+    let api = Api::<Pod>::namespaced(client.clone(), spec::namespace(pod));
+    let preconditions = Preconditions { uid: pod.metadata.uid.clone(), resource_version: None };
+    let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default().grace_period(0) };
+    match api.delete(spec::name(pod), &params).await {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(status)) if status.code == 404 || status.code == 409 => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// The pod has come to its end and stays in the API: what still runs ends, what is dead stays for its logs.
+async fn finish(kubelet: &Arc<Kubelet>, pod: &Arc<Pod>, mut seen: Observed, memory: &mut Memory) -> Next {
+    memory.probers.stop_all();
+    memory.waiting.clear();
+    if memory.verdict.is_some() {
+        report(kubelet, pod, &seen, memory, false);
+    }
+    if seen.is_running() {
+        if let Err(error) = kill::pod(kubelet, pod, &seen, kill::spec_grace(pod)).await {
+            tracing::warn!(pod = %spec::describe(pod), %error, "cannot stop a finished pod; trying again");
+            return Next::Wait(Some(RETRY));
+        }
+        match observe(&*kubelet.runtime, spec::uid(pod)).await {
+            Ok(after) => seen = after,
+            Err(_) => return Next::Wait(Some(RETRY)),
+        }
+    }
+    report(kubelet, pod, &seen, memory, true);
+    let uid = spec::uid(pod);
+    if let Err(error) = volumes::tear_down(&kubelet.config.root_dir, uid) {
+        tracing::warn!(pod = %spec::describe(pod), %error, "cannot remove a finished pod's volumes");
+    }
+    kubelet.cgroups.remove_pod(uid);
+    Next::Wait(None)
+}
+
+async fn keep_running(kubelet: &Arc<Kubelet>, pod: &Arc<Pod>, seen: Observed, memory: &mut Memory) -> Next {
+    let plan = plan::plan(pod, &seen, &kubelet.results);
+    if memory.status.is_none() {
+        report(kubelet, pod, &seen, memory, false);
+    }
+    let idle = plan == Plan::default();
+    let (seen, mut wait) = if idle {
+        (seen, None)
+    } else {
+        let wait = act(kubelet, pod, &seen, &plan, memory).await;
+        match observe(&*kubelet.runtime, spec::uid(pod)).await {
+            Ok(after) => (after, wait),
+            Err(_) => return Next::Wait(Some(RETRY)),
+        }
+    };
+    memory.waiting.retain(|name, _| seen.container(name).is_none_or(|c| c.state != crate::observed::State::Running));
+    memory.probers.keep(pod, &seen);
+    let finished = plan.kill_pod && plan.create_sandbox.is_none();
+    report(kubelet, pod, &seen, memory, finished);
+    if volumes::is_refreshed(pod) && !finished {
+        if idle && memory.mounted.as_ref().is_none_or(|(_, at)| at.elapsed() >= REFRESH) {
+            match set_up_volumes(kubelet, pod).await {
+                Ok(mounted) => memory.mounted = Some((mounted, Instant::now())),
+                Err(message) => kubelet.pod_event(pod, true, "FailedMount", &message),
+            }
+        }
+        let since = memory.mounted.as_ref().map_or(Duration::ZERO, |(_, at)| at.elapsed());
+        let refresh = REFRESH.saturating_sub(since).max(RETRY);
+        wait = Some(wait.map_or(refresh, |wait| wait.min(refresh)));
+    }
+    // A plan often has a next step: an init container that ended, a pod that is finished.
+    if !idle && wait.is_none() && plan::plan(pod, &seen, &kubelet.results) != Plan::default() {
+        wait = Some(Duration::from_millis(10));
+    }
+    Next::Wait(wait)
+}
+
+async fn set_up_volumes(kubelet: &Kubelet, pod: &Pod) -> Result<Mounted, String> {
+    let source = content::Source { pod, objects: &kubelet.objects, allocatable: kubelet.capacity, now: Timestamp::now() };
+    volumes::set_up(&kubelet.config.root_dir, &source).await
+}
+
+/// Carries a plan out; returns when to look again, if something is to be tried again.
+async fn act(kubelet: &Arc<Kubelet>, pod: &Arc<Pod>, seen: &Observed, plan: &Plan, memory: &mut Memory) -> Option<Duration> {
+    if plan.kill_pod {
+        if let Err(error) = kill::pod(kubelet, pod, seen, kill::spec_grace(pod)).await {
+            tracing::warn!(pod = %spec::describe(pod), %error, "cannot stop what is left of a pod");
+            return Some(RETRY);
+        }
+        if plan.create_sandbox.is_some() && !seen.sandboxes.is_empty() {
+            kubelet.pod_event(pod, false, "SandboxChanged", "Pod sandbox changed, it will be killed and re-created.");
+        }
+    }
+    let ip = seen.sandboxes.first().and_then(|s| s.ips.first()).cloned().unwrap_or_default();
+    for victim in &plan.kill {
+        let Some(container) = seen.containers.iter().find(|c| c.id == victim.id) else { continue };
+        let grace = kill::grace_of(pod, &victim.name, victim.because);
+        if let Err(error) = kill::container(kubelet, pod, container, &ip, &victim.message, grace).await {
+            tracing::warn!(pod = %spec::describe(pod), container = %victim.name, %error, "cannot stop a container");
+            return Some(RETRY);
+        }
+    }
+    if plan.start.is_empty() && plan.create_sandbox.is_none() {
+        return None;
+    }
+    if let Err(error) = kubelet.cgroups.make_pod(pod) {
+        let text = format!("unable to ensure pod container exists: {error}");
+        kubelet.pod_event(pod, true, "FailedCreatePodContainer", &text);
+        return Some(RETRY);
+    }
+    // A killed container's end has to be seen before its successor is numbered.
+    let fresh = match plan.kill.is_empty() && !plan.kill_pod {
+        true => None,
+        false => observe(&*kubelet.runtime, spec::uid(pod)).await.ok(),
+    };
+    let seen = fresh.as_ref().unwrap_or(seen);
+    start_all(kubelet, pod, seen, plan, memory).await
+}
+
+async fn start_all(kubelet: &Arc<Kubelet>, pod: &Arc<Pod>, seen: &Observed, plan: &Plan, memory: &mut Memory) -> Option<Duration> {
+    let known = memory.mounted.as_ref().filter(|(_, at)| at.elapsed() < REFRESH).map(|(mounted, _)| mounted.clone());
+    let volumes = async {
+        match known {
+            Some(mounted) => Ok((mounted, false)),
+            None => set_up_volumes(kubelet, pod).await.map(|mounted| (mounted, true)),
+        }
+    };
+    let sandbox = async {
+        match plan.create_sandbox {
+            Some(attempt) => start::sandbox(kubelet, pod, attempt).await.map(|(id, config)| (id, config, true)),
+            None => {
+                let newest = seen.sandboxes.first().ok_or_else(|| "there is no sandbox".to_owned())?;
+                Ok((newest.id.clone(), start::sandbox_config(kubelet, pod, newest.attempt), false))
+            }
+        }
+    };
+    let (volumes, sandbox) = tokio::join!(volumes, sandbox);
+    let mounted = match volumes {
+        Ok((mounted, fresh)) => {
+            if fresh {
+                memory.mounted = Some((mounted.clone(), Instant::now()));
+            }
+            mounted
+        }
+        Err(message) => {
+            kubelet.pod_event(pod, true, "FailedMount", &message);
+            return Some(RETRY);
+        }
+    };
+    let Ok((sandbox_id, sandbox_config, new)) = sandbox else { return Some(RETRY) };
+    let ips = match new {
+        false => seen.sandboxes.first().map(|s| s.ips.clone()).unwrap_or_default(),
+        true => match kubelet.runtime.pod_sandbox_status(&sandbox_id, false).await {
+            Ok(answer) => answer.status.and_then(|s| s.network).map(|n| {
+                std::iter::once(n.ip).chain(n.additional_ips.into_iter().map(|ip| ip.ip)).filter(|ip| !ip.is_empty()).collect()
+            }).unwrap_or_default(),
+            Err(_) => return Some(RETRY),
+        },
+    };
+    let place = start::Place { sandbox_id: &sandbox_id, sandbox_config: &sandbox_config, ips: &ips, volumes: &mounted };
+    let mut wait: Option<Duration> = None;
+    let mut sooner = |delay: Duration| wait = Some(wait.map_or(delay, |w: Duration| w.min(delay)));
+    for (kind, index) in &plan.start {
+        let Some(container) = spec::at(pod, *kind, *index) else { continue };
+        if let Some(left) = crashed(kubelet, pod, seen, *kind, &container, memory) {
+            sooner(left);
+            continue;
+        }
+        match start::container(kubelet, pod, seen, &place, *kind, &container).await {
+            Ok(()) => {
+                memory.waiting.remove(&container.name);
+            }
+            Err(failure) => {
+                let pull = failure.reason == "ErrImagePull" || failure.reason == "ImagePullBackOff";
+                let image = container.image.as_deref().unwrap_or_default();
+                let left = kubelet.images.wait(pod, image, Timestamp::now()).filter(|_| pull);
+                sooner(match failure.reason.as_str() {
+                    // Shown first as what it is, soon after as a back-off.
+                    "ErrImagePull" => left.unwrap_or(RETRY).min(RETRY * 5),
+                    "ErrImageNeverPull" | "InvalidImageName" => RETRY * 5,
+                    _ => left.unwrap_or(RETRY * 5).max(RETRY),
+                });
+                memory.waiting.insert(container.name.clone(), (failure.reason, failure.message));
+                if *kind == Kind::Init {
+                    break;
+                }
+            }
+        }
+    }
+    wait
+}
+
+/// How long a container that ended before has to wait; notes the restart when it may go.
+fn crashed(kubelet: &Kubelet, pod: &Pod, seen: &Observed, kind: Kind, container: &k8s_openapi::api::core::v1::Container, memory: &mut Memory) -> Option<Duration> {
+    let last = seen.containers.iter().find(|c| c.name == container.name && c.state == crate::observed::State::Exited)?;
+    let ended = Timestamp::from_nanosecond(i128::from(last.finished_at_ns)).ok()?;
+    let now = Timestamp::now();
+    let Some(left) = memory.crash.remaining(&container.name, ended, now) else {
+        memory.crash.next(&container.name, ended, now);
+        return None;
+    };
+    let (name, of) = (&container.name, spec::describe(pod));
+    kubelet.container_event(pod, kind, name, true, "BackOff", &format!("Back-off restarting failed container {name} in pod {of}"));
+    let delay = go_seconds(memory.crash.delay(name));
+    let message = format!("back-off {delay} restarting failed container={name} pod={of}");
+    memory.waiting.insert(name.clone(), ("CrashLoopBackOff".into(), message));
+    Some(left)
+}
+
+/// Makes the status and hands it to the writer; returns its number there.
+fn report(kubelet: &Kubelet, pod: &Arc<Pod>, seen: &Observed, memory: &mut Memory, terminal: bool) -> u64 {
+    let old = merged(memory.status.as_ref(), pod.status.as_ref());
+    let new = status::generate(&status::View {
+        pod,
+        seen,
+        probes: &kubelet.results,
+        waiting: &memory.waiting,
+        old: old.as_ref(),
+        verdict: memory.verdict.as_ref(),
+        terminal,
+        host_ips: &kubelet.host_ips,
+        now: Timestamp::now(),
+    });
+    let target = match spec::is_static(pod) {
+        false => Some(Target {
+            namespace: spec::namespace(pod).to_owned(),
+            name: spec::name(pod).to_owned(),
+            uid: spec::uid(pod).to_owned(),
+        }),
+        true => kubelet.pods.mirror(pod).map(|mirror| Target {
+            namespace: spec::namespace(pod).to_owned(),
+            name: spec::name(pod).to_owned(),
+            uid: mirror.metadata.uid.clone().unwrap_or_default(),
+        }),
+    };
+    memory.status = Some(new.clone());
+    kubelet.pods.set_status(spec::uid(pod), &new);
+    target.map_or(0, |target| memory.writer.write(target, new))
+}
+
+/// Our last status with what others wrote into the API's.
+fn merged(own: Option<&PodStatus>, api: Option<&PodStatus>) -> Option<PodStatus> {
+    let (Some(own), Some(api)) = (own, api) else { return own.or(api).cloned() };
+    let mut status = own.clone();
+    let foreign = api.conditions.iter().flatten().filter(|c| !conditions::OWNED.contains(&c.type_.as_str())).cloned();
+    let mine = own.conditions.iter().flatten().filter(|c| conditions::OWNED.contains(&c.type_.as_str())).cloned();
+    status.conditions = Some(foreign.chain(mine).collect());
+    Some(status)
+}

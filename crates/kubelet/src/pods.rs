@@ -1,0 +1,153 @@
+//! The pods of this node: from the API, from files, and what the runtime still has of pods nobody wants.
+//!
+//! Each pod has one worker; this hands it what is wanted of the pod, newest only.
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::{Pod, PodStatus};
+use parking_lot::Mutex;
+use tokio::sync::{Notify, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::kubelet::Kubelet;
+use crate::pod::admission;
+use crate::pod::worker::{Desired, Worker};
+use crate::spec;
+use crate::status::Verdict;
+
+struct Entry {
+    desired: watch::Sender<Desired>,
+    wake: Arc<Notify>,
+    status: Option<PodStatus>,
+    admitted: bool,
+}
+
+/// The workers by pod uid, and the API's mirrors of static pods by namespace and name.
+#[derive(Default)]
+pub struct Pods {
+    workers: Mutex<BTreeMap<String, Entry>>,
+    mirrors: Mutex<HashMap<(String, String), Arc<Pod>>>,
+}
+
+impl Pods {
+    /// Says what is wanted of a pod; starts its worker if it has none.
+    pub fn set(&self, kubelet: &Arc<Kubelet>, pod: Arc<Pod>, shutdown: &CancellationToken) {
+        let uid = spec::uid(&pod).to_owned();
+        let mut workers = self.workers.lock();
+        if let Some(entry) = workers.get(&uid) {
+            entry.desired.send_replace(Some(pod));
+            return;
+        }
+        self.start(&mut workers, kubelet, uid, Some(pod.clone()), pod, shutdown);
+    }
+
+    /// A pod of that uid is not wanted here: ends what runs of it. `left` describes what the runtime has.
+    pub fn remove(&self, kubelet: &Arc<Kubelet>, uid: &str, left: Option<Arc<Pod>>, shutdown: &CancellationToken) {
+        let mut workers = self.workers.lock();
+        match (workers.get(uid), left) {
+            (Some(entry), _) => {
+                entry.desired.send_replace(None);
+            }
+            (None, Some(left)) => self.start(&mut workers, kubelet, uid.to_owned(), None, left, shutdown),
+            (None, None) => {}
+        }
+    }
+
+    fn start(&self, workers: &mut BTreeMap<String, Entry>, kubelet: &Arc<Kubelet>, uid: String, desired: Desired, pod: Arc<Pod>, shutdown: &CancellationToken) {
+        let (sender, receiver) = watch::channel(desired);
+        let wake = Arc::new(Notify::new());
+        workers.insert(uid.clone(), Entry { desired: sender, wake: wake.clone(), status: None, admitted: false });
+        let worker = Worker { kubelet: kubelet.clone(), desired: receiver, wake, shutdown: shutdown.clone(), pod };
+        let kubelet = kubelet.clone();
+        tokio::spawn(async move {
+            worker.run().await;
+            kubelet.pods.workers.lock().remove(&uid);
+        });
+    }
+
+    /// Has the pod's worker look again.
+    pub fn wake(&self, uid: &str) {
+        if let Some(entry) = self.workers.lock().get(uid) {
+            entry.wake.notify_one();
+        }
+    }
+
+    /// Has all workers look again.
+    pub fn wake_all(&self) {
+        self.workers.lock().values().for_each(|entry| entry.wake.notify_one());
+    }
+
+    /// The uids that have a worker.
+    pub fn uids(&self) -> Vec<String> {
+        self.workers.lock().keys().cloned().collect()
+    }
+
+    /// The pods wanted here, with their newest status.
+    pub fn all(&self) -> Vec<Arc<Pod>> {
+        let with_status = |entry: &Entry| {
+            let pod = entry.desired.borrow().clone()?;
+            match &entry.status {
+                Some(status) => Some(Arc::new(Pod { status: Some(status.clone()), ..(*pod).clone() })),
+                None => Some(pod),
+            }
+        };
+        self.workers.lock().values().filter_map(with_status).collect()
+    }
+
+    /// The pod as it is wanted.
+    pub fn by_uid(&self, uid: &str) -> Option<Arc<Pod>> {
+        self.workers.lock().get(uid)?.desired.borrow().clone()
+    }
+
+    /// Keeps a pod's newest status for [`Pods::all`].
+    pub fn set_status(&self, uid: &str, status: &PodStatus) {
+        if let Some(entry) = self.workers.lock().get_mut(uid) {
+            entry.status = Some(status.clone());
+        }
+    }
+
+    /// A pod that runs already counts as admitted.
+    pub fn count_in(&self, uid: &str) {
+        if let Some(entry) = self.workers.lock().get_mut(uid) {
+            entry.admitted = true;
+        }
+    }
+
+    /// Decides whether a pod that does not run yet may, and counts it in if so.
+    pub fn admit(&self, kubelet: &Kubelet, pod: &Pod) -> Option<Verdict> {
+        let mut workers = self.workers.lock();
+        let node = kubelet.node.as_ref().and_then(|cache| cache.get("", &kubelet.config.node_name));
+        let active = |(uid, entry): (&String, &Entry)| {
+            let done = entry.status.as_ref().is_some_and(|s| matches!(s.phase.as_deref(), Some("Failed" | "Succeeded")));
+            let other = entry.desired.borrow().clone()?;
+            (entry.admitted && !done && !spec::is_terminal(&other) && uid != spec::uid(pod)).then_some(other)
+        };
+        let others: Vec<Arc<Pod>> = workers.iter().filter_map(active).collect();
+        let view = admission::View {
+            allocatable: kubelet.capacity,
+            max_pods: usize::try_from(kubelet.config.max_pods).unwrap_or(0),
+            node: node.as_deref(),
+            others: &others,
+        };
+        let verdict = admission::admit(pod, &view);
+        if let Some(entry) = workers.get_mut(spec::uid(pod)) {
+            entry.admitted = verdict.is_none();
+        }
+        verdict
+    }
+
+    /// The mirror of a static pod.
+    pub fn mirror(&self, pod: &Pod) -> Option<Arc<Pod>> {
+        self.mirrors.lock().get(&(spec::namespace(pod).to_owned(), spec::name(pod).to_owned())).cloned()
+    }
+
+    /// Notes what the API has as mirror under that name.
+    pub fn set_mirror(&self, namespace: &str, name: &str, mirror: Option<Arc<Pod>>) {
+        let key = (namespace.to_owned(), name.to_owned());
+        let mut mirrors = self.mirrors.lock();
+        match mirror {
+            Some(mirror) => mirrors.insert(key, mirror),
+            None => mirrors.remove(&key),
+        };
+    }
+}

@@ -1,0 +1,177 @@
+//! Putting a kubelet together and running it.
+use std::sync::Arc;
+use std::time::Duration;
+
+use client::cache::Selection;
+use client::events::Recorder;
+use client::{Cache, Connection};
+use cri::Runtime;
+use k8s_openapi::api::core::v1::{Node, Pod, Service};
+use kube::api::Api;
+use tokio_util::sync::CancellationToken;
+
+use crate::cgroups::Cgroups;
+use crate::config::{self, Config};
+use crate::flags::Flags;
+use crate::images::Images;
+use crate::kubelet::Kubelet;
+use crate::objects::Objects;
+use crate::pods::Pods;
+use crate::probes::results::Results;
+use crate::resources::Amounts;
+use crate::{Error, housekeeping, node, pleg, sources};
+
+const RUNTIME_POLL: Duration = Duration::from_millis(200);
+/// Needed to lower the OOM score of a process.
+const CAP_SYS_RESOURCE: u32 = 24;
+
+/// Runs a kubelet until `shutdown`. Containers go on running after it.
+///
+/// # Errors
+/// The configuration is wrong, a folder cannot be made, or the API server's address cannot be had.
+pub async fn run(flags: Flags, connection: Option<Connection>, shutdown: CancellationToken) -> Result<(), Error> {
+    let config = Arc::new(config::load(&flags)?);
+    let runtime: Arc<dyn Runtime> = Arc::new(match &config.image_endpoint {
+        Some(images) => cri::Client::with_image_endpoint(&config.runtime_endpoint, images)?,
+        None => cri::Client::new(&config.runtime_endpoint)?,
+    });
+    let connection = match (connection, &flags.kubeconfig) {
+        (Some(connection), _) => Some(connection),
+        (None, Some(path)) => {
+            if let Some(bootstrap) = flags.bootstrap_kubeconfig.as_ref().filter(|_| !path.exists()) {
+                crate::bootstrap::obtain(bootstrap, path, &config, &shutdown).await?;
+            }
+            Some(Connection::Kubeconfig(path.clone()))
+        }
+        (None, None) => None,
+    };
+    let client = match connection {
+        Some(connection) => Some(connection.client().await.map_err(|e| Error::Invalid(e.to_string()))?),
+        None => None,
+    };
+    for dir in [&config.root_dir, &config.cert_dir, &config.root_dir.join("pods"), &config.pod_logs_dir] {
+        std::fs::create_dir_all(dir).map_err(|e| Error::config(dir, e))?;
+    }
+    tokio::select! {
+        () = shutdown.cancelled() => return Ok(()),
+        () = wait_for(&*runtime) => {}
+    }
+    // Everything below stops when this function is left, whichever way.
+    let stop = shutdown.child_token();
+    let _guard = stop.clone().drop_guard();
+    start(config, runtime, client, &stop).await?;
+    shutdown.cancelled().await;
+    Ok(())
+}
+
+async fn wait_for(runtime: &dyn Runtime) {
+    let mut told = false;
+    while let Err(error) = runtime.version().await {
+        if !told {
+            tracing::warn!(%error, "the container runtime does not answer; waiting for it");
+            told = true;
+        }
+        tokio::time::sleep(RUNTIME_POLL).await;
+    }
+}
+
+async fn start(config: Arc<Config>, runtime: Arc<dyn Runtime>, client: Option<kube::Client>, stop: &CancellationToken) -> Result<(), Error> {
+    let facts = node::gather(&*runtime, &config.root_dir).await;
+    let driver = match runtime.runtime_config().await.ok().and_then(|c| c.linux) {
+        Some(linux) if linux.cgroup_driver() == cri::v1::CgroupDriver::Systemd => "systemd",
+        Some(_) => "cgroupfs",
+        None => config.cgroup_driver.as_deref().unwrap_or("cgroupfs"),
+    };
+    let cgroups = Cgroups::detect(&config, driver);
+    cgroups.make_top().map_err(|e| Error::Invalid(format!("cannot make the cgroups of pods: {e}")))?;
+    let cache = |client: &kube::Client| {
+        let selection = Selection::field("metadata.name", &config.node_name);
+        let nodes = Cache::<Node>::start(Api::all(client.clone()), &selection, stop);
+        let services = Cache::<Service>::start(Api::all(client.clone()), &Selection::default(), stop);
+        let pods = Cache::<Pod>::start_trimmed(
+            Api::all(client.clone()),
+            &Selection::field("spec.nodeName", &config.node_name),
+            |pod| pod.metadata.managed_fields = None,
+            stop,
+        );
+        (nodes, services, pods)
+    };
+    let caches = client.as_ref().map(cache);
+    let recorder = client.as_ref().map(|c| Recorder::new(c.clone(), "kubelet", &config.node_name, stop.clone()));
+    let kubelet = Arc::new(Kubelet {
+        host_ips: host_ips(&config),
+        objects: Objects::new(client.clone()),
+        images: Images::default(),
+        cgroups,
+        results: Results::default(),
+        services: caches.as_ref().map(|(_, services, _)| services.clone()),
+        node: caches.as_ref().map(|(nodes, _, _)| nodes.clone()),
+        capacity: Amounts { cpu_milli: facts.cpus * 1000, memory_bytes: facts.memory_bytes },
+        oom_floor: oom_floor(),
+        pods: Pods::default(),
+        config: config.clone(),
+        runtime: runtime.clone(),
+        client: client.clone(),
+        recorder: recorder.clone(),
+    });
+    let port = serve(&kubelet, stop).await?;
+    if let (Some(client), Some(recorder)) = (client, recorder) {
+        let setup = node::Setup { config: config.clone(), client, runtime, recorder, facts, port };
+        tokio::spawn(node::run(setup, stop.clone()));
+    }
+    tokio::spawn(pleg::run(kubelet.clone(), stop.clone()));
+    let (files_known, files) = tokio::sync::oneshot::channel();
+    match config.static_pod_path.clone() {
+        Some(path) => drop(tokio::spawn(sources::watch_files(kubelet.clone(), path, files_known, stop.clone()))),
+        None => drop(files_known.send(())),
+    }
+    let stop = stop.clone();
+    tokio::spawn(async move {
+        if let Some((_, services, pods)) = caches {
+            // Variables of services have to be complete before the first container starts.
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = async { tokio::join!(services.synced(), pods.synced()); } => {}
+            }
+            tokio::spawn(sources::watch_api(kubelet.clone(), pods.clone(), stop.clone()));
+            for pod in pods.list() {
+                if !crate::spec::is_mirror(&pod) {
+                    kubelet.pods.set(&kubelet, pod, &stop);
+                }
+            }
+        }
+        let _ = files.await;
+        housekeeping::run(kubelet, stop).await;
+    });
+    Ok(())
+}
+
+/// Starts the server; returns its port.
+async fn serve(kubelet: &Arc<Kubelet>, _stop: &CancellationToken) -> Result<u16, Error> {
+    Ok(kubelet.config.port)
+}
+
+/// The addresses given, or that of the interface with the default route.
+fn host_ips(config: &Config) -> Vec<String> {
+    if !config.node_ips.is_empty() {
+        return config.node_ips.iter().map(ToString::to_string).collect();
+    }
+    // Connecting a datagram socket sends nothing; it only chooses the local address.
+    let chosen = std::net::UdpSocket::bind("0.0.0.0:0").and_then(|socket| {
+        socket.connect("192.0.2.1:9")?;
+        socket.local_addr()
+    });
+    vec![chosen.map_or_else(|_| "127.0.0.1".to_owned(), |address| address.ip().to_string())]
+}
+
+/// The lowest OOM score containers may get: without the capability, no lower than our own.
+fn oom_floor() -> i64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    let bits = effective.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok()).unwrap_or(0);
+    if bits & (1 << CAP_SYS_RESOURCE) != 0 {
+        return -1000;
+    }
+    let own = std::fs::read_to_string("/proc/self/oom_score_adj").unwrap_or_default();
+    own.trim().parse().unwrap_or(0)
+}
