@@ -177,7 +177,8 @@ async fn a_client_that_leaves_ends_the_runtimes_connection() {
     let mut served = served.recv().await.expect("request");
     drop(socket);
     let (_stdin, mut stdin) = served.take("stdin");
-    assert!(matches!(stdin.recv().await, Err(Error::Closed)));
+    // Reset or closed, whichever arrives first; never a regular end of standard input.
+    assert!(stdin.recv().await.is_err());
 }
 
 #[tokio::test]
