@@ -231,7 +231,7 @@ impl<T: Object, W: Fn(Delta<T>) -> Change> Follower<T, W> {
                     }
                     retry = MAX_RETRY;
                 }
-                Err(error) => tracing::debug!(path = self.path, %error, "following objects"),
+                Err(error) => tracing::warn!(path = self.path, %error, "objects cannot be followed, trying again"),
             }
             tokio::time::sleep(retry).await;
             retry = (retry * 2).min(MAX_RETRY);

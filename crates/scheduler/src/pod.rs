@@ -70,13 +70,18 @@ impl AffinityTerm {
     }
 
     /// Does the term of a pod in `own_namespace` speak of a pod with these labels in this namespace?
-    pub fn matches(&self, own_namespace: &str, pod: &PodInfo, namespace_labels: Option<&StringMap>) -> bool {
+    pub fn matches<'a>(
+        &self,
+        own_namespace: &str,
+        pod: &PodInfo,
+        namespace_labels: impl FnOnce() -> Option<&'a StringMap>,
+    ) -> bool {
         let namespace = &*pod.key.namespace;
         let in_namespace = if self.namespaces.is_empty() && self.namespace_selector.is_none() {
             own_namespace == namespace
         } else {
             self.namespaces.iter().any(|n| n == namespace)
-                || self.namespace_selector.as_ref().is_some_and(|s| s.matches_option(namespace_labels))
+                || self.namespace_selector.as_ref().is_some_and(|s| s.matches_option(namespace_labels()))
         };
         in_namespace && self.selector.matches(&pod.labels)
     }

@@ -71,7 +71,7 @@ impl Topologies {
 }
 
 fn speaks_of(term: &AffinityTerm, owner: &PodInfo, other: &PodInfo, cluster: &Cluster) -> bool {
-    term.matches(&owner.key.namespace, other, cluster.namespace_labels(&other.key.namespace))
+    term.matches(&owner.key.namespace, other, || cluster.namespace_labels(&other.key.namespace))
 }
 
 #[derive(Clone)]
