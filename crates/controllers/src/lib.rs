@@ -8,6 +8,7 @@ pub mod runtime;
 
 mod claim;
 mod conditions;
+mod daemonset;
 mod deployment;
 mod discovery;
 mod endpoints;
@@ -15,7 +16,9 @@ mod endpointslice;
 mod flags;
 mod garbage_collector;
 mod hash;
+mod history;
 mod namespace;
+mod node_fit;
 mod node_lifecycle;
 mod nodeipam;
 mod podgc;
@@ -118,9 +121,9 @@ async fn controllers(
     for registration in selected {
         let client = tokio::select! {
             () = stop.cancelled() => break,
-            client = patient(&identities, registration.name) => client,
+            client = patient(&identities, registration.service_account) => client,
         };
-        let recorder = recorder.named(registration.name);
+        let recorder = recorder.named(registration.source);
         let setup = Setup::new(flags.clone(), caches.clone(), client, recorder, stop.clone());
         running.spawn(runtime::run(registration, setup, metrics.clone()));
     }

@@ -2,8 +2,8 @@
 //!
 //! To add one: `docs/adding-a-controller.md`.
 use crate::{
-    Flags, deployment, endpoints, endpointslice, garbage_collector, namespace, node_lifecycle, nodeipam, podgc,
-    replicaset, root_ca,
+    Concurrency, daemonset, deployment, endpoints, endpointslice, garbage_collector, namespace, node_lifecycle,
+    nodeipam, podgc, replicaset, root_ca,
     runtime::{Controller, Registration, Setup},
     serviceaccount, taint_eviction,
 };
@@ -26,7 +26,6 @@ pub const NOT_YET: &[(&str, &str)] = &[
     ("ttl-after-finished-controller", "ttl-after-finished"),
     ("ttl-controller", "ttl"),
     ("bootstrap-signer-controller", "bootstrapsigner"),
-    ("daemonset-controller", "daemonset"),
     ("device-taint-eviction-controller", "device-taint-eviction-controller"),
     ("endpointslice-mirroring-controller", "endpointslicemirroring"),
     ("ephemeral-volume-controller", "ephemeral-volume"),
@@ -47,45 +46,35 @@ pub const NOT_YET: &[(&str, &str)] = &[
     ("volumeattributesclass-protection-controller", "volumeattributesclass-protection-controller"),
 ];
 
-/// All controllers, by upstream's names.
+/// All controllers: upstream's name, its older name, its service account, the source of its events,
+/// how many keys it handles at a time, and how it starts.
+#[rustfmt::skip]
 pub const ALL: &[Registration] = &[
-    controller("endpoints-controller", "endpoint", |f| f.concurrency.concurrent_endpoint_syncs, endpoints::start),
-    controller(
-        "endpointslice-controller",
-        "endpointslice",
-        |f| f.concurrency.concurrent_service_endpoint_syncs,
-        endpointslice::start,
-    ),
-    controller(
-        "replicationcontroller-controller",
-        "replicationcontroller",
-        |f| f.concurrency.concurrent_rc_syncs,
-        replicaset::start_replication,
-    ),
-    controller("pod-garbage-collector-controller", "podgc", |_| 1, podgc::start),
-    controller("namespace-controller", "namespace", |f| f.concurrency.concurrent_namespace_syncs, namespace::start),
-    controller("serviceaccount-controller", "serviceaccount", |_| 1, serviceaccount::start),
-    controller(
-        "garbage-collector-controller",
-        "garbagecollector",
-        |f| f.concurrency.concurrent_gc_syncs,
-        garbage_collector::start,
-    ),
-    controller("deployment-controller", "deployment", |f| f.concurrency.concurrent_deployment_syncs, deployment::start),
-    controller("replicaset-controller", "replicaset", |f| f.concurrency.concurrent_replicaset_syncs, replicaset::start),
-    controller("node-ipam-controller", "nodeipam", |_| 1, nodeipam::start),
-    controller("node-lifecycle-controller", "nodelifecycle", |_| 4, node_lifecycle::start),
-    controller("taint-eviction-controller", "taint-eviction-controller", |_| 4, taint_eviction::start),
-    controller("root-ca-certificate-publisher-controller", "root-ca-cert-publisher", |_| 1, root_ca::start),
+    controller("endpoints-controller", "endpoint", "endpoint-controller", "endpoint-controller", |f| f.concurrent_endpoint_syncs, endpoints::start),
+    controller("endpointslice-controller", "endpointslice", "endpointslice-controller", "endpoint-slice-controller", |f| f.concurrent_service_endpoint_syncs, endpointslice::start),
+    controller("replicationcontroller-controller", "replicationcontroller", "replication-controller", "replication-controller", |f| f.concurrent_rc_syncs, replicaset::start_replication),
+    controller("pod-garbage-collector-controller", "podgc", "pod-garbage-collector", "pod-garbage-collector-controller", |_| 1, podgc::start),
+    controller("namespace-controller", "namespace", "namespace-controller", "namespace-controller", |f| f.concurrent_namespace_syncs, namespace::start),
+    controller("serviceaccount-controller", "serviceaccount", "service-account-controller", "service-account-controller", |_| 1, serviceaccount::start),
+    controller("garbage-collector-controller", "garbagecollector", "generic-garbage-collector", "garbage-collector-controller", |f| f.concurrent_gc_syncs, garbage_collector::start),
+    controller("daemonset-controller", "daemonset", "daemon-set-controller", "daemonset-controller", |f| f.concurrent_daemonset_syncs, daemonset::start),
+    controller("deployment-controller", "deployment", "deployment-controller", "deployment-controller", |f| f.concurrent_deployment_syncs, deployment::start),
+    controller("replicaset-controller", "replicaset", "replicaset-controller", "replicaset-controller", |f| f.concurrent_replicaset_syncs, replicaset::start),
+    controller("node-ipam-controller", "nodeipam", "node-controller", "cidrAllocator", |_| 1, nodeipam::start),
+    controller("node-lifecycle-controller", "nodelifecycle", "node-controller", "node-controller", |_| 4, node_lifecycle::start),
+    controller("taint-eviction-controller", "taint-eviction-controller", "node-controller", "taint-eviction-controller", |_| 4, taint_eviction::start),
+    controller("root-ca-certificate-publisher-controller", "root-ca-cert-publisher", "root-ca-cert-publisher", "root-ca-cert-publisher", |_| 1, root_ca::start),
 ];
 
 const fn controller(
     name: &'static str,
     alias: &'static str,
-    workers: fn(&Flags) -> usize,
+    service_account: &'static str,
+    source: &'static str,
+    workers: fn(&Concurrency) -> usize,
     start: fn(&mut Setup) -> Result<Arc<dyn Controller>, String>,
 ) -> Registration {
-    Registration { name, alias, on_by_default: true, workers, start }
+    Registration { name, alias, service_account, source, on_by_default: true, workers, start }
 }
 
 /// Which controllers `--controllers` selects.

@@ -10,6 +10,8 @@ mod scaling;
 #[cfg(test)]
 mod tests;
 
+pub use arithmetic::scaled;
+
 use crate::runtime::{Controller, Failure, Plan, Setup, owners};
 use apimachinery::labels::{self, Selector};
 use async_trait::async_trait;

@@ -116,3 +116,8 @@ impl Controller for ReplicationControllers {
         self.view(key).map_or_else(Plan::nothing, |view| plan::after_failure(&view, failure, now))
     }
 }
+
+/// The `count` pods whose loss costs least, for other controllers that have too many.
+pub fn victims(pods: Vec<Arc<Pod>>, count: usize, now: Timestamp) -> Vec<Arc<Pod>> {
+    rank::victims(pods, count, &BTreeMap::new(), now)
+}

@@ -16,7 +16,7 @@ pub use plan::{Plan, Target, Write};
 pub use setup::Setup;
 pub use work::run;
 
-use crate::Flags;
+use crate::Concurrency;
 use async_trait::async_trait;
 use client::Key;
 use jiff::Timestamp;
@@ -43,10 +43,15 @@ pub struct Registration {
     pub name: &'static str,
     /// The name it had before Kubernetes 1.28, accepted as well.
     pub alias: &'static str,
+    /// Its service account in `kube-system`, for which the bootstrap policy has a role
+    /// `system:controller:…` of the same name.
+    pub service_account: &'static str,
+    /// What its events say they come from.
+    pub source: &'static str,
     /// Whether `*` includes it.
     pub on_by_default: bool,
     /// How many keys are handled at a time.
-    pub workers: fn(&Flags) -> usize,
+    pub workers: fn(&Concurrency) -> usize,
     /// Name its watches and make the controller; `Err` says which flag it lacks.
     pub start: fn(&mut Setup) -> Result<Arc<dyn Controller>, String>,
 }

@@ -39,7 +39,7 @@ pub async fn run(registration: &'static Registration, mut setup: Setup, metrics:
         metrics,
     });
     let mut workers = JoinSet::new();
-    for _ in 0..(registration.workers)(&setup.flags).max(1) {
+    for _ in 0..(registration.workers)(&setup.flags.concurrency).max(1) {
         workers.spawn(worker.clone().work());
     }
     tracing::debug!(controller = registration.name, "controller started");

@@ -1,26 +1,14 @@
 //! When a pod has to leave.
 use crate::{
+    node_fit::tolerates,
     pods,
     runtime::{Plan, Write},
 };
 use client::{Key, events::reference};
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::core::v1::{Pod, Taint, Toleration};
+use k8s_openapi::api::core::v1::{Pod, Taint};
 use serde_json::json;
 use std::time::Duration;
-
-fn tolerates(toleration: &Toleration, taint: &Taint) -> bool {
-    let text = |field: &Option<String>| field.clone().unwrap_or_default();
-    let (effect, key) = (text(&toleration.effect), text(&toleration.key));
-    if (!effect.is_empty() && effect != taint.effect) || (!key.is_empty() && key != taint.key) {
-        return false;
-    }
-    match text(&toleration.operator).as_str() {
-        "Exists" => true,
-        "" | "Equal" => !key.is_empty() && text(&toleration.value) == text(&taint.value),
-        _ => false,
-    }
-}
 
 /// When the pod has to leave; `None` if it may stay.
 fn deadline(pod: &Pod, taints: &[Taint], now: Timestamp) -> Option<Timestamp> {

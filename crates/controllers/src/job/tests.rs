@@ -1,0 +1,76 @@
+//! Jobs and pods in, plans out.
+use super::plan::{View, plan};
+use crate::fixtures::{now, object, objects};
+
+fn planned(spec: &str, status: &str, pods: &str) -> String {
+    let job = format!(
+        "metadata: {{name: j, namespace: default, uid: job}}\n\
+         spec: {{selector: {{matchLabels: {{job: j}}}}, template: {{metadata: {{labels: {{job: j}}}}, spec: {{containers: [{{name: c}}]}}}}, {spec}}}\n\
+         status: {{startTime: '2025-12-31T23:00:00Z', {status}}}"
+    );
+    plan(&View { job: object(&job), pods: objects(pods) }, now()).to_string()
+}
+
+fn pod(name: &str, phase: &str, index: Option<i32>) -> String {
+    let annotation = index.map(|i| format!("annotations: {{batch.kubernetes.io/job-completion-index: '{i}'}}, ")).unwrap_or_default();
+    format!(
+        "metadata: {{name: {name}, namespace: default, uid: {name}, {annotation}labels: {{job: j}}, finalizers: [batch.kubernetes.io/job-tracking], \
+         creationTimestamp: '2025-12-31T23:30:00Z', ownerReferences: [{{apiVersion: batch/v1, kind: Job, name: j, uid: job, controller: true}}]}}\n\
+         status: {{phase: {phase}}}\n---\n"
+    )
+}
+
+#[test]
+fn pods_are_started_up_to_parallelism_and_what_is_missing() {
+    assert_eq!(planned("parallelism: 3, completions: 5", "", "").matches("create Pod default/j-").count(), 3);
+    assert_eq!(planned("parallelism: 3, completions: 5", "succeeded: 4", "").matches("create Pod").count(), 1);
+    assert_eq!(planned("parallelism: 2", "succeeded: 1", "").matches("create Pod").count(), 0, "one success is enough");
+}
+
+#[test]
+fn a_success_is_noted_released_counted_and_completes() {
+    let noted = planned("completions: 1", "", &pod("a", "Succeeded", None));
+    insta::assert_snapshot!(noted, @"");
+    let uncounted = "uncountedTerminatedPods: {succeeded: [a]}, conditions: [{type: SuccessCriteriaMet, status: 'True'}]";
+    let counted = planned("completions: 1", uncounted, "");
+    insta::assert_snapshot!(counted, @"");
+}
+
+#[test]
+fn failures_past_the_limit_fail_the_job() {
+    let pods = [pod("a", "Failed", None), pod("b", "Running", None)].concat();
+    let text = planned("completions: 2, parallelism: 2, backoffLimit: 0", "", &pods);
+    assert!(text.contains("delete Pod default/b") && text.contains("BackoffLimitExceeded"), "{text}");
+    assert!(!text.contains(r#""type":"Failed""#), "only when its pods are gone");
+}
+
+#[test]
+fn the_next_pod_waits_after_failures() {
+    let fresh = pod("a", "Failed", None).replace("23:30:00", "23:59:55");
+    let text = planned("completions: 1", "", &fresh);
+    assert!(!text.contains("create Pod") && text.ends_with("again in 5s\n"), "{text}");
+}
+
+#[test]
+fn deadlines_and_suspension_stop_pods() {
+    let text = planned("completions: 1, activeDeadlineSeconds: 60", "", &pod("a", "Running", None));
+    assert!(text.contains("DeadlineExceeded") && text.contains("delete Pod default/a"), "{text}");
+    let text = planned("completions: 1, suspend: true", "", &pod("a", "Running", None));
+    assert!(text.contains("Job suspended") && text.contains("delete Pod default/a"), "{text}");
+}
+
+#[test]
+fn indexes_are_filled() {
+    let pods = [pod("a", "Succeeded", Some(0)), pod("b", "Running", Some(2))].concat();
+    let text = planned("completions: 4, parallelism: 3, completionMode: Indexed", "", &pods);
+    assert!(text.contains("create Pod default/j-1-") && text.contains("create Pod default/j-3-"), "{text}");
+    assert!(text.contains(r#""completedIndexes":"0""#), "{text}");
+}
+
+#[test]
+fn policies_decide_about_failures() {
+    let spec = "completions: 1, backoffLimit: 0, podFailurePolicy: {rules: [{action: Ignore, onPodConditions: [{type: DisruptionTarget, status: 'True'}]}]}";
+    let disrupted = pod("a", "Failed", None).replace("phase: Failed", "phase: Failed, conditions: [{type: DisruptionTarget, status: 'True'}]");
+    let text = planned(spec, "", &disrupted);
+    assert!(text.contains("create Pod") && !text.contains("BackoffLimitExceeded"), "{text}");
+}
