@@ -12,6 +12,7 @@ mod http;
 pub mod jsonpath;
 mod manifests;
 mod mapper;
+mod openapi;
 mod pods;
 pub mod printers;
 mod select;

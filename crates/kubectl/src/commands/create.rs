@@ -26,6 +26,7 @@ impl Command for Create {
             .arg(save())
             .arg(write::validate_flag())
             .args_conflicts_with_subcommands(true);
+        let root = root.subcommand(super::token::token_words());
         generators::ALL.iter().fold(root, |root, generator| {
             let words = write::flags((generator.words)()).arg(save()).arg(write::validate_flag());
             root.subcommand(words)
@@ -33,6 +34,9 @@ impl Command for Create {
     }
 
     async fn run(&self, context: &Context, matches: &ArgMatches) -> Result<()> {
+        if let Some(("token", inner)) = matches.subcommand() {
+            return super::token::create(context, inner).await;
+        }
         if let Some((name, inner)) = matches.subcommand() {
             let Some(generator) = generators::find(name) else {
                 return Err(Error::message(format!("unknown command \"{name}\" for \"kubectl create\"")));

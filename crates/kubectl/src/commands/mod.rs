@@ -1,11 +1,14 @@
 //! The commands: one file each, one line each in [`ALL`].
 mod api_resources;
 mod apply;
+mod auth;
+mod cluster_info;
 mod create;
 mod delete;
 mod describe;
 mod drain;
 mod exec;
+mod explain;
 mod expose;
 mod get;
 mod label;
@@ -16,6 +19,7 @@ mod run;
 mod scale;
 mod set;
 mod taint;
+mod token;
 mod version;
 mod wait;
 
@@ -42,10 +46,12 @@ pub const ALL: &[&dyn Command] = &[
     &expose::Expose,
     &run::Run,
     &set::Set,
+    &explain::Explain,
     &get::Get,
     &delete::Delete,
     &rollout::Rollout,
     &scale::Scale,
+    &cluster_info::ClusterInfo,
     &drain::Cordon,
     &drain::Uncordon,
     &drain::Drain,
@@ -54,6 +60,7 @@ pub const ALL: &[&dyn Command] = &[
     &logs::Logs,
     &exec::Attach,
     &exec::Exec,
+    &auth::Auth,
     &patch::Patch,
     &apply::Apply,
     &wait::Wait,
@@ -62,6 +69,7 @@ pub const ALL: &[&dyn Command] = &[
     &api_resources::ApiResources,
     &api_resources::ApiVersions,
     &version::Version,
+    &cluster_info::Options,
 ];
 
 /// kubectl's whole command line.

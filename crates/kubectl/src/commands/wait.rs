@@ -138,6 +138,9 @@ impl Command for Wait {
             }
             let mut errors = Vec::new();
             for target in targets {
+                if matches!(until, Until::Deleted) && context.api().await?.get(&target.path()).await.is_err_and(|e| e.is_not_found()) {
+                    continue;
+                }
                 match wait(context, &target, &until, deadline).await {
                     Ok(object) => {
                         let met = "condition met";

@@ -1,0 +1,162 @@
+//! `kubectl auth`: what may I do, and who am I.
+use super::Command;
+use crate::{
+    Context, Error, Result,
+    global::boolean,
+    printers::{Format, output_flag, tabwriter::TabWriter},
+    select::{flag, text, words},
+};
+use async_trait::async_trait;
+use clap::{Arg, ArgMatches, Command as Words};
+use serde_json::{Value, json};
+
+pub struct Auth;
+
+const AUTHORIZATION: &str = "/apis/authorization.k8s.io/v1";
+
+#[async_trait]
+impl Command for Auth {
+    fn words(&self) -> Words {
+        Words::new("auth")
+            .about("Inspect authorization")
+            .subcommand_required(true)
+            .arg_required_else_help(true)
+            .subcommand(
+                Words::new("can-i")
+                    .about("Check whether an action is allowed")
+                    .arg(Arg::new("words").num_args(0..).value_name("VERB TYPE[/NAME]"))
+                    .arg(crate::select::all_namespaces())
+                    .arg(Arg::new("subresource").long("subresource").help("SubResource such as pod/log or deployment/scale"))
+                    .arg(boolean(Arg::new("quiet").short('q').long("quiet")).default_value("false").help("If true, suppress output and just return the exit code."))
+                    .arg(boolean(Arg::new("list").long("list")).default_value("false").help("If true, prints all allowed actions."))
+                    .arg(boolean(Arg::new("no-headers").long("no-headers")).default_value("false").help("If true, prints allowed actions without headers")),
+            )
+            .subcommand(
+                Words::new("whoami").about("Experimental: Check self subject attributes").arg(output_flag()),
+            )
+            .subcommand(Words::new("reconcile").about("Reconciles rules for RBAC role, role binding, cluster role, and cluster role binding objects").arg(crate::manifests::file_flag()))
+    }
+
+    async fn run(&self, context: &Context, matches: &ArgMatches) -> Result<()> {
+        match matches.subcommand() {
+            Some(("can-i", inner)) if flag(inner, "list") => list(context, inner).await,
+            Some(("can-i", inner)) => can_i(context, inner).await,
+            Some(("whoami", inner)) => whoami(context, inner).await,
+            _ => Err(Error::message("auth reconcile is not implemented")),
+        }
+    }
+}
+
+async fn can_i(context: &Context, matches: &ArgMatches) -> Result<()> {
+    let given = words(matches, "words");
+    let (verb, what, name) = match given.as_slice() {
+        [verb, what] => (verb, what.clone(), String::new()),
+        [verb, what, name] => (verb, what.clone(), name.clone()),
+        _ => {
+            return Err(Error::message(
+                "you must specify two arguments: verb resource or verb resource/resourceName.\nSee 'kubectl auth can-i -h' for help and examples.",
+            ));
+        }
+    };
+    let spec = if what.starts_with('/') {
+        json!({"nonResourceAttributes": {"verb": verb, "path": what}})
+    } else {
+        let (kind, named) = what.split_once('/').map_or((what.as_str(), name.as_str()), |(k, n)| (k, n));
+        let all = flag(matches, "all-namespaces");
+        let namespace = if all { String::new() } else { context.namespace().await? };
+        let known = context.mapper().await?.resource(kind).ok();
+        let (group, resource) = match known {
+            Some(known) => (known.group.clone(), known.plural.clone()),
+            None if kind == "*" => (String::from("*"), String::from("*")),
+            None => {
+                let (resource, group) = kind.split_once('.').unwrap_or((kind, ""));
+                let of = if group.is_empty() { String::new() } else { format!(" in group '{group}'") };
+                eprintln!("Warning: the server doesn't have a resource type '{resource}'{of}\n");
+                (group.to_owned(), resource.to_owned())
+            }
+        };
+        let scope = known.is_none_or(|k| k.namespaced);
+        if !scope {
+            let of = if group.is_empty() { String::new() } else { format!(" in group '{group}'") };
+            eprintln!("Warning: resource '{resource}' is not namespace scoped{of}\n");
+        }
+        let attributes = json!({"namespace": namespace, "verb": verb, "group": group, "resource": resource,
+            "subresource": text(matches, "subresource"), "name": named});
+        json!({"resourceAttributes": attributes})
+    };
+    let review = json!({"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview", "spec": spec});
+    let answer = context.api().await?.post(&format!("{AUTHORIZATION}/selfsubjectaccessreviews"), &review).await?;
+    let status = &answer["status"];
+    let allowed = status["allowed"] == true;
+    if !flag(matches, "quiet") {
+        let mut line = String::from(if allowed { "yes" } else { "no" });
+        for (field, lead) in [("reason", ""), ("evaluationError", "")] {
+            if let Some(text) = status[field].as_str().filter(|t| !t.is_empty() && !allowed) {
+                line.push_str(&format!(" - {lead}{text}"));
+            }
+        }
+        context.line(line)?;
+    }
+    if allowed { Ok(()) } else { Err(Error::Exit(1)) }
+}
+
+async fn list(context: &Context, matches: &ArgMatches) -> Result<()> {
+    let namespace = context.namespace().await?;
+    let review = json!({"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectRulesReview", "spec": {"namespace": namespace}});
+    let answer = context.api().await?.post(&format!("{AUTHORIZATION}/selfsubjectrulesreviews"), &review).await?;
+    let mut rows: Vec<[String; 4]> = Vec::new();
+    let all = |rule: &Value, field: &str| -> Vec<String> {
+        rule[field].as_array().into_iter().flatten().filter_map(|v| v.as_str().map(str::to_owned)).collect()
+    };
+    let shown = |list: Vec<String>| format!("[{}]", list.join(" "));
+    for rule in answer["status"]["resourceRules"].as_array().into_iter().flatten() {
+        let groups = all(rule, "apiGroups");
+        for resource in all(rule, "resources") {
+            for group in &groups {
+                let name = if group.is_empty() { resource.clone() } else { format!("{resource}.{group}") };
+                rows.push([name, "[]".into(), shown(all(rule, "resourceNames")), shown(all(rule, "verbs"))]);
+            }
+        }
+    }
+    rows.sort();
+    for rule in answer["status"]["nonResourceRules"].as_array().into_iter().flatten() {
+        rows.push([String::new(), shown(all(rule, "nonResourceURLs")), "[]".into(), shown(all(rule, "verbs"))]);
+    }
+    let mut writer = TabWriter::new();
+    if !flag(matches, "no-headers") {
+        writer.row(["Resources", "Non-Resource URLs", "Resource Names", "Verbs"]);
+    }
+    rows.into_iter().for_each(|row| writer.row(row));
+    context.print(writer.take())
+}
+
+async fn whoami(context: &Context, matches: &ArgMatches) -> Result<()> {
+    let format = Format::parse(&text(matches, "output"), false)?;
+    let review = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview", "metadata": {}, "status": {}});
+    let answer = context.api().await?.post("/apis/authentication.k8s.io/v1/selfsubjectreviews", &review).await?;
+    if !format.is_table() {
+        return context.print(format.object(&answer, None)?);
+    }
+    let user = &answer["status"]["userInfo"];
+    let mut writer = TabWriter::new();
+    writer.row(["ATTRIBUTE", "VALUE"]);
+    let listed = |value: &Value| {
+        let words: Vec<&str> = value.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        format!("[{}]", words.join(" "))
+    };
+    if let Some(name) = user["username"].as_str().filter(|n| !n.is_empty()) {
+        writer.row(["Username", name]);
+    }
+    if let Some(uid) = user["uid"].as_str().filter(|u| !u.is_empty()) {
+        writer.row(["UID", uid]);
+    }
+    if user["groups"].as_array().is_some_and(|g| !g.is_empty()) {
+        writer.row(["Groups".to_owned(), listed(&user["groups"])]);
+    }
+    let mut extra: Vec<_> = user["extra"].as_object().into_iter().flatten().collect();
+    extra.sort_by_key(|(key, _)| *key);
+    for (key, value) in extra {
+        writer.row([format!("Extra: {key}"), listed(value)]);
+    }
+    context.print(writer.take())
+}

@@ -1,0 +1,66 @@
+//! `kubectl cluster-info`, `kubectl top`, and `kubectl options`: what is told about the whole.
+use super::Command;
+use crate::{Context, Error, Result, http::with_query};
+use async_trait::async_trait;
+use clap::{Arg, ArgMatches, Command as Words};
+
+pub struct ClusterInfo;
+pub struct Options;
+
+#[async_trait]
+impl Command for ClusterInfo {
+    fn words(&self) -> Words {
+        Words::new("cluster-info")
+            .about("Display cluster information")
+            .subcommand(Words::new("dump").about("Dump relevant information for debugging and diagnosis"))
+    }
+
+    async fn run(&self, context: &Context, matches: &ArgMatches) -> Result<()> {
+        if matches.subcommand().is_some() {
+            return Err(Error::message("cluster-info dump is not implemented"));
+        }
+        let server = context.server().await?;
+        let path = with_query("/api/v1/namespaces/kube-system/services", &[("labelSelector", "kubernetes.io/cluster-service=true")]);
+        let services = context.api().await?.get(&path).await?;
+        context.line(format!("Kubernetes control plane is running at {server}"))?;
+        for service in services["items"].as_array().into_iter().flatten() {
+            let metadata = &service["metadata"];
+            let name = metadata["name"].as_str().unwrap_or_default();
+            let title = metadata["labels"]["kubernetes.io/name"].as_str().unwrap_or(name);
+            let port = &service["spec"]["ports"][0];
+            let number = port["port"].as_i64().unwrap_or(0);
+            let port_name = port["name"].as_str().map_or_else(String::new, |n| format!(":{n}"));
+            let scheme = if port_name == ":https" || number == 443 { "https:" } else { "" };
+            let link = format!("{server}/api/v1/namespaces/kube-system/services/{scheme}{name}{port_name}/proxy");
+            context.line(format!("{title} is running at {link}"))?;
+        }
+        context.line("\nTo further debug and diagnose cluster problems, use 'kubectl cluster-info dump'.")
+    }
+}
+
+#[async_trait]
+impl Command for Options {
+    fn words(&self) -> Words {
+        Words::new("options")
+            .about("Print the list of flags inherited by all commands")
+            .arg(Arg::new("words").num_args(0..).hide(true))
+    }
+
+    async fn run(&self, context: &Context, _: &ArgMatches) -> Result<()> {
+        context.line("The following options can be passed to any command:\n")?;
+        let root = crate::global::add(Words::new("kubectl"));
+        for arg in root.get_arguments() {
+            let Some(long) = arg.get_long() else { continue };
+            let short = arg.get_short().map_or_else(|| "    ".to_owned(), |s| format!("-{s}, "));
+            let default = match arg.get_action() {
+                clap::ArgAction::Append => "[]".to_owned(),
+                _ if long == "v" => "0".to_owned(),
+                _ if long == "insecure-skip-tls-verify" => "false".to_owned(),
+                _ => "''".to_owned(),
+            };
+            let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
+            context.line(format!("    {short}--{long}={default}:\n\t{help}\n"))?;
+        }
+        Ok(())
+    }
+}
