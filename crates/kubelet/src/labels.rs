@@ -114,7 +114,7 @@ mod tests {
     #[test]
     fn the_hash_is_upstreams() {
         let container =
-            Container { name: "test_container".into(), image: Some("test_image".into()), ..Default::default() };
+            Container { name: "test_container".into(), image: Some("foo/image:v1".into()), ..Default::default() };
         assert_eq!(container_hash(&container), "8e45cbd0");
     }
 

@@ -15,6 +15,7 @@ mod housekeeping;
 mod images;
 mod kubelet;
 mod labels;
+mod logs;
 mod network;
 mod node;
 mod objects;
@@ -27,9 +28,11 @@ mod probes;
 mod resources;
 mod run;
 mod security;
+mod server;
 mod sources;
 mod spec;
 mod status;
+pub mod streaming;
 mod volumes;
 
 pub use flags::{Flags, UNSUPPORTED_FLAGS};
@@ -44,6 +47,9 @@ pub enum Error {
     /// A value that makes no sense.
     #[error("{0}")]
     Invalid(String),
+    /// The kubelet's own server.
+    #[error(transparent)]
+    Server(#[from] server::Error),
     /// The container runtime's endpoint.
     #[error(transparent)]
     Runtime(#[from] cri::Error),

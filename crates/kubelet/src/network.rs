@@ -150,7 +150,7 @@ mod tests {
     use super::*;
 
     fn pod(spec: &str) -> Pod {
-        let value = apimachinery::codec::yaml::parse(&format!("metadata: {{name: p, namespace: n}}\nspec: {spec}"));
+        let value = apimachinery::codec::yaml::parse(&format!("metadata: {{name: p, namespace: ns}}\nspec: {spec}"));
         serde_json::from_value(value.expect("yaml")).expect("a pod")
     }
 
@@ -169,7 +169,7 @@ mod tests {
         let pod = pod("{containers: [], dnsConfig: {nameservers: [9.9.9.9], searches: [x], options: [{name: ndots, value: '2'}]}}");
         let dns = dns(&pod, &config);
         assert_eq!(dns.servers, ["10.96.0.10", "9.9.9.9"]);
-        assert_eq!(dns.searches, ["n.svc.cluster.local", "svc.cluster.local", "cluster.local", "x"]);
+        assert_eq!(dns.searches, ["ns.svc.cluster.local", "svc.cluster.local", "cluster.local", "x"]);
         assert_eq!(dns.options, ["ndots:2"]);
     }
 
@@ -177,6 +177,6 @@ mod tests {
     fn hosts() {
         let pod = pod("{containers: [], subdomain: s, hostAliases: [{ip: 1.2.3.4, hostnames: [a, b]}]}");
         let text = hosts_file(&pod, &["10.0.0.1".into()], "cluster.local");
-        assert!(text.ends_with("10.0.0.1\tp.s.n.svc.cluster.local\tp\n\n# Entries added by HostAliases.\n1.2.3.4\ta\tb\n"), "{text}");
+        assert!(text.ends_with("10.0.0.1\tp.s.ns.svc.cluster.local\tp\n\n# Entries added by HostAliases.\n1.2.3.4\ta\tb\n"), "{text}");
     }
 }

@@ -205,7 +205,7 @@ fn termination_message(container: &Container) -> String {
         None => {
             let policy = container.annotations.get(labels::TERMINATION_MESSAGE_POLICY).map(String::as_str);
             if policy == Some("FallbackToLogsOnError") && container.exit_code != 0 {
-                let tail = log_end(&container.log_path);
+                let tail = crate::logs::last_lines(&container.log_path, LOG_FALLBACK_LINES, LOG_FALLBACK_BYTES);
                 parts.extend(tail.filter(|text| !text.is_empty()));
             }
         }
@@ -221,21 +221,4 @@ fn read_end(path: &str, limit: usize) -> std::io::Result<String> {
     let mut bytes = Vec::with_capacity(limit.min(usize::try_from(length).unwrap_or(limit)));
     file.take(limit as u64).read_to_end(&mut bytes)?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
-}
-
-/// The last words of a log in CRI's format, without times and stream names.
-fn log_end(path: &str) -> Option<String> {
-    // A line's frame is some forty bytes.
-    let text = read_end(path, LOG_FALLBACK_BYTES + LOG_FALLBACK_LINES * 48).ok()?;
-    let lines: Vec<&str> = text.lines().filter_map(|line| line.splitn(4, ' ').nth(3)).collect();
-    let from = lines.len().saturating_sub(LOG_FALLBACK_LINES);
-    let mut tail: String = lines.get(from..)?.iter().flat_map(|line| [line, "\n"]).collect();
-    if tail.len() > LOG_FALLBACK_BYTES {
-        let mut cut = tail.len() - LOG_FALLBACK_BYTES;
-        while !tail.is_char_boundary(cut) {
-            cut += 1;
-        }
-        tail.drain(..cut);
-    }
-    Some(tail)
 }

@@ -3,7 +3,7 @@ use super::*;
 use crate::observed::{Container as Seen, Sandbox};
 
 fn pod(spec: &str) -> Pod {
-    let value = apimachinery::codec::yaml::parse(&format!("metadata: {{name: p, namespace: n, uid: u}}\nspec: {spec}"));
+    let value = apimachinery::codec::yaml::parse(&format!("metadata: {{name: p, namespace: ns, uid: u}}\nspec: {spec}"));
     serde_json::from_value(value.expect("yaml")).expect("a pod")
 }
 

@@ -19,7 +19,7 @@ use crate::objects::Objects;
 use crate::pods::Pods;
 use crate::probes::results::Results;
 use crate::resources::Amounts;
-use crate::{Error, housekeeping, node, pleg, sources};
+use crate::{Error, housekeeping, node, pleg, server, sources};
 
 const RUNTIME_POLL: Duration = Duration::from_millis(200);
 /// Needed to lower the OOM score of a process.
@@ -59,9 +59,26 @@ pub async fn run(flags: Flags, connection: Option<Connection>, shutdown: Cancell
     // Everything below stops when this function is left, whichever way.
     let stop = shutdown.child_token();
     let _guard = stop.clone().drop_guard();
-    start(config, runtime, client, &stop).await?;
-    shutdown.cancelled().await;
+    let kubelet = start(config, runtime, client, &stop).await?;
+    let state = server::State {
+        config: kubelet.config.clone(),
+        client: kubelet.client.clone(),
+        runtime: kubelet.runtime.clone(),
+        pods: kubelet.clone(),
+    };
+    server::serve(Arc::new(state), shutdown).await?;
     Ok(())
+}
+
+impl server::PodSource for Kubelet {
+    fn all(&self) -> Vec<Arc<Pod>> {
+        self.pods.all()
+    }
+
+    fn find(&self, namespace: &str, name: &str) -> Option<Arc<Pod>> {
+        let all = self.pods.all();
+        all.into_iter().find(|pod| crate::spec::name(pod) == name && crate::spec::namespace(pod) == namespace)
+    }
 }
 
 async fn wait_for(runtime: &dyn Runtime) {
@@ -75,7 +92,7 @@ async fn wait_for(runtime: &dyn Runtime) {
     }
 }
 
-async fn start(config: Arc<Config>, runtime: Arc<dyn Runtime>, client: Option<kube::Client>, stop: &CancellationToken) -> Result<(), Error> {
+async fn start(config: Arc<Config>, runtime: Arc<dyn Runtime>, client: Option<kube::Client>, stop: &CancellationToken) -> Result<Arc<Kubelet>, Error> {
     let facts = node::gather(&*runtime, &config.root_dir).await;
     let driver = match runtime.runtime_config().await.ok().and_then(|c| c.linux) {
         Some(linux) if linux.cgroup_driver() == cri::v1::CgroupDriver::Systemd => "systemd",
@@ -114,7 +131,7 @@ async fn start(config: Arc<Config>, runtime: Arc<dyn Runtime>, client: Option<ku
         client: client.clone(),
         recorder: recorder.clone(),
     });
-    let port = serve(&kubelet, stop).await?;
+    let port = config.port;
     if let (Some(client), Some(recorder)) = (client, recorder) {
         let setup = node::Setup { config: config.clone(), client, runtime, recorder, facts, port };
         tokio::spawn(node::run(setup, stop.clone()));
@@ -125,7 +142,7 @@ async fn start(config: Arc<Config>, runtime: Arc<dyn Runtime>, client: Option<ku
         Some(path) => drop(tokio::spawn(sources::watch_files(kubelet.clone(), path, files_known, stop.clone()))),
         None => drop(files_known.send(())),
     }
-    let stop = stop.clone();
+    let (stop, running) = (stop.clone(), kubelet.clone());
     tokio::spawn(async move {
         if let Some((_, services, pods)) = caches {
             // Variables of services have to be complete before the first container starts.
@@ -143,12 +160,7 @@ async fn start(config: Arc<Config>, runtime: Arc<dyn Runtime>, client: Option<ku
         let _ = files.await;
         housekeeping::run(kubelet, stop).await;
     });
-    Ok(())
-}
-
-/// Starts the server; returns its port.
-async fn serve(kubelet: &Arc<Kubelet>, _stop: &CancellationToken) -> Result<u16, Error> {
-    Ok(kubelet.config.port)
+    Ok(running)
 }
 
 /// The addresses given, or that of the interface with the default route.

@@ -5,7 +5,7 @@ use crate::probes::results::ProbeKind;
 
 fn pod(spec: &str) -> Pod {
     let value = apimachinery::codec::yaml::parse(&format!(
-        "metadata: {{name: p, namespace: n, uid: u, generation: 2}}\nspec: {spec}"
+        "metadata: {{name: p, namespace: ns, uid: u, generation: 2}}\nspec: {spec}"
     ));
     serde_json::from_value(value.expect("yaml")).expect("a pod")
 }

@@ -1,0 +1,291 @@
+//! Who asks, and whether he may: client certificates, tokens (TokenReview) and access (SubjectAccessReview).
+//!
+//! Always true: what cannot be decided is refused; answers are remembered for a bounded time and number; tokens
+//! are remembered by their hash alone.
+use std::collections::{BTreeMap, HashMap};
+use std::hash::Hash;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderMap, Method, StatusCode, header};
+use k8s_openapi::api::authentication::v1::{TokenReview, TokenReviewSpec};
+use k8s_openapi::api::authorization::v1::{ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec};
+use kube::api::{Api, PostParams};
+use parking_lot::Mutex;
+use sha2::{Digest, Sha256};
+use tokio::time::Instant;
+use x509_parser::prelude::{FromDer, X509Certificate};
+use x509_parser::x509::AttributeTypeAndValue;
+
+use super::{Error, attributes};
+use crate::config::{AuthorizationMode, Config};
+
+/// Upstream's defaults: `authentication.webhook.cacheTTL` and `authorization.webhook.cache…TTL`.
+const TOKEN_TTL: Duration = Duration::from_secs(2 * 60);
+const BAD_TOKEN_TTL: Duration = Duration::from_secs(10);
+const ALLOWED_TTL: Duration = Duration::from_secs(5 * 60);
+const REFUSED_TTL: Duration = Duration::from_secs(30);
+const REVIEW_TIMEOUT: Duration = Duration::from_secs(10);
+const REMEMBERED: usize = 1024;
+
+/// Whoever asks.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub struct User {
+    pub name: String,
+    pub uid: Option<String>,
+    pub groups: Vec<String>,
+    pub extra: BTreeMap<String, Vec<String>>,
+}
+
+impl User {
+    fn new(name: impl Into<String>, group: &str) -> User {
+        User { name: name.into(), groups: vec![group.to_owned()], ..User::default() }
+    }
+}
+
+/// A refusal: status and text.
+pub type Refusal = (StatusCode, String);
+
+fn unauthorized() -> Refusal {
+    (StatusCode::UNAUTHORIZED, "Unauthorized".into())
+}
+
+/// Answers that hold for a while.
+struct Memory<K, V>(Mutex<HashMap<K, (Instant, V)>>);
+
+impl<K: Hash + Eq, V: Clone> Memory<K, V> {
+    fn new() -> Self {
+        Memory(Mutex::new(HashMap::new()))
+    }
+
+    fn get(&self, key: &K) -> Option<V> {
+        let all = self.0.lock();
+        let (until, value) = all.get(key)?;
+        (*until > Instant::now()).then(|| value.clone())
+    }
+
+    fn put(&self, key: K, value: V, ttl: Duration) {
+        let now = Instant::now();
+        let mut all = self.0.lock();
+        if all.len() >= REMEMBERED {
+            all.retain(|_, (until, _)| *until > now);
+        }
+        if all.len() >= REMEMBERED {
+            all.clear();
+        }
+        all.insert(key, (now + ttl, value));
+    }
+}
+
+type Question = (Arc<User>, &'static str, &'static str);
+
+/// Authentication and authorization as configured.
+pub struct Auth {
+    node: String,
+    certificates: bool,
+    anonymous: bool,
+    tokens: Option<kube::Client>,
+    access: Option<kube::Client>,
+    known_tokens: Memory<[u8; 32], Option<Arc<User>>>,
+    known_access: Memory<Question, bool>,
+}
+
+impl Auth {
+    /// # Errors
+    /// A webhook is configured and there is no API server to ask.
+    pub fn new(config: &Config, client: Option<kube::Client>) -> Result<Auth, Error> {
+        let webhook = |wanted: bool, what| match (wanted, client.clone()) {
+            (false, _) => Ok(None),
+            (true, None) => Err(Error::NoClient(what)),
+            (true, client) => Ok(client),
+        };
+        Ok(Auth {
+            node: config.node_name.clone(),
+            certificates: config.client_ca_file.is_some(),
+            anonymous: config.anonymous_auth,
+            tokens: webhook(config.token_webhook, "authentication")?,
+            access: webhook(config.authorization == AuthorizationMode::Webhook, "authorization")?,
+            known_tokens: Memory::new(),
+            known_access: Memory::new(),
+        })
+    }
+
+    /// Lets a request in or says why not.
+    ///
+    /// # Errors
+    /// 401 for who is unknown, 403 for who may not, 500 when the API server could not be asked.
+    pub async fn admit(
+        &self,
+        peer: Option<&[u8]>,
+        headers: &HeaderMap,
+        method: &Method,
+        path: &str,
+    ) -> Result<(), Refusal> {
+        let user = self.authenticate(peer, headers).await?;
+        self.authorize(user, attributes::verb(method), attributes::subresources(path)).await
+    }
+
+    async fn authenticate(&self, peer: Option<&[u8]>, headers: &HeaderMap) -> Result<Arc<User>, Refusal> {
+        if let Some(user) = peer.filter(|_| self.certificates).and_then(holder) {
+            return Ok(Arc::new(user));
+        }
+        match (&self.tokens, bearer(headers)) {
+            (Some(client), Some(token)) => self.token(client, token).await?.ok_or_else(unauthorized),
+            _ if self.anonymous => Ok(Arc::new(User::new("system:anonymous", "system:unauthenticated"))),
+            _ => Err(unauthorized()),
+        }
+    }
+
+    async fn token(&self, client: &kube::Client, token: &str) -> Result<Option<Arc<User>>, Refusal> {
+        let hash: [u8; 32] = Sha256::digest(token.as_bytes()).into();
+        if let Some(known) = self.known_tokens.get(&hash) {
+            return Ok(known);
+        }
+        let spec = TokenReviewSpec { token: token.to_owned(), ..Default::default() };
+        let review = TokenReview { spec, ..Default::default() };
+        let api = Api::<TokenReview>::all(client.clone());
+        let params = PostParams::default();
+        let status = match tokio::time::timeout(REVIEW_TIMEOUT, api.create(&params, &review)).await {
+            Ok(Ok(review)) => review.status.unwrap_or_default(),
+            Ok(Err(error)) => {
+                tracing::error!(%error, "unable to authenticate the request: token review failed");
+                return Err(unauthorized());
+            }
+            Err(_) => {
+                tracing::error!("unable to authenticate the request: token review timed out");
+                return Err(unauthorized());
+            }
+        };
+        let user = status.user.filter(|_| status.authenticated == Some(true)).map(|user| {
+            let mut groups = user.groups.unwrap_or_default();
+            if !groups.iter().any(|group| group == "system:authenticated") {
+                groups.push("system:authenticated".into());
+            }
+            let extra = user.extra.unwrap_or_default();
+            Arc::new(User { name: user.username.unwrap_or_default(), uid: user.uid, groups, extra })
+        });
+        let ttl = if user.is_some() { TOKEN_TTL } else { BAD_TOKEN_TTL };
+        self.known_tokens.put(hash, user.clone(), ttl);
+        Ok(user)
+    }
+
+    async fn authorize(
+        &self,
+        user: Arc<User>,
+        verb: &'static str,
+        subresources: &'static [&'static str],
+    ) -> Result<(), Refusal> {
+        let Some(client) = &self.access else { return Ok(()) };
+        for subresource in subresources {
+            let question = (user.clone(), verb, *subresource);
+            let allowed = match self.known_access.get(&question) {
+                Some(known) => known,
+                None => {
+                    let allowed = self.review(client, &question).await.map_err(|why| {
+                        let name = &user.name;
+                        tracing::error!(user = %name, verb, subresource, why, "authorization error");
+                        let asked = format!("user={name}, verb={verb}, resource=nodes, subresource={subresource}");
+                        (StatusCode::INTERNAL_SERVER_ERROR, format!("Authorization error ({asked})"))
+                    })?;
+                    self.known_access.put(question, allowed, if allowed { ALLOWED_TTL } else { REFUSED_TTL });
+                    allowed
+                }
+            };
+            if allowed {
+                return Ok(());
+            }
+        }
+        Err((StatusCode::FORBIDDEN, forbidden(&user.name, verb, subresources)))
+    }
+
+    async fn review(&self, client: &kube::Client, (user, verb, subresource): &Question) -> Result<bool, String> {
+        let attributes = ResourceAttributes {
+            verb: Some((*verb).to_owned()),
+            version: Some("v1".into()),
+            resource: Some("nodes".into()),
+            subresource: Some((*subresource).to_owned()),
+            name: Some(self.node.clone()),
+            ..Default::default()
+        };
+        let spec = SubjectAccessReviewSpec {
+            user: Some(user.name.clone()),
+            uid: user.uid.clone(),
+            groups: Some(user.groups.clone()),
+            extra: Some(user.extra.clone()),
+            resource_attributes: Some(attributes),
+            ..Default::default()
+        };
+        let review = SubjectAccessReview { spec, ..Default::default() };
+        let api = Api::<SubjectAccessReview>::all(client.clone());
+        let params = PostParams::default();
+        let asked = tokio::time::timeout(REVIEW_TIMEOUT, api.create(&params, &review)).await;
+        let answer = asked.map_err(|_| "the review timed out".to_owned())?.map_err(|error| error.to_string())?;
+        Ok(answer.status.is_some_and(|status| status.allowed && status.denied != Some(true)))
+    }
+}
+
+fn forbidden(user: &str, verb: &str, subresources: &[&str]) -> String {
+    let list = subresources.join(" ");
+    format!("Forbidden (user={user}, verb={verb}, resource=nodes, subresource(s)=[{list}])\n")
+}
+
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let (scheme, token) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.trim().split_once(' ')?;
+    Some(token.trim()).filter(|token| scheme.eq_ignore_ascii_case("bearer") && !token.is_empty())
+}
+
+/// The user whom a verified client certificate names.
+fn holder(der: &[u8]) -> Option<User> {
+    let (_, certificate) = X509Certificate::from_der(der).ok()?;
+    let subject = certificate.subject();
+    let text = |attribute: &AttributeTypeAndValue<'_>| attribute.as_str().ok().map(str::to_owned);
+    // The last common name counts, as in Go's pkix.Name.
+    let name = subject.iter_common_name().filter_map(text).last().filter(|name| !name.is_empty())?;
+    let mut user = User { name, groups: subject.iter_organization().filter_map(text).collect(), ..User::default() };
+    user.groups.push("system:authenticated".into());
+    Some(user)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_certificate_names_its_holder() {
+        let authority = pki::Authority::generate("ca").unwrap();
+        let request = pki::Request {
+            common_name: "kube-apiserver".into(),
+            organizations: vec!["system:masters".into()],
+            usage: pki::Usage { server: false, client: true },
+            ..pki::Request::default()
+        };
+        let pem = authority.issue(&request).unwrap().cert_pem;
+        let user = holder(pki::tls::certificates(&pem).unwrap().first().unwrap()).unwrap();
+        assert_eq!((user.name.as_str(), user.groups.join(" ").as_str()), ("kube-apiserver", "system:masters system:authenticated"));
+        assert_eq!(holder(b"no certificate"), None);
+    }
+
+    #[test]
+    fn bearer_tokens() {
+        for (value, wanted) in [("Bearer abc", Some("abc")), ("bearer  abc ", Some("abc")), ("Basic abc", None), ("Bearer ", None)] {
+            let headers = HeaderMap::from_iter([(header::AUTHORIZATION, value.parse().unwrap())]);
+            assert_eq!(bearer(&headers), wanted, "{value}");
+        }
+        assert_eq!(
+            forbidden("x", "get", &["pods", "proxy"]),
+            "Forbidden (user=x, verb=get, resource=nodes, subresource(s)=[pods proxy])\n"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn answers_are_forgotten_in_time_and_never_too_many() {
+        let memory = Memory::new();
+        memory.put(1, true, REFUSED_TTL);
+        assert_eq!(memory.get(&1), Some(true));
+        tokio::time::advance(REFUSED_TTL).await;
+        assert_eq!(memory.get(&1), None);
+        (0..5000).for_each(|key| memory.put(key, true, ALLOWED_TTL));
+        assert!(memory.0.lock().len() <= REMEMBERED);
+    }
+}

@@ -1,0 +1,132 @@
+//! The kubelet's HTTPS server: what the API server, metrics-server and `kubectl` (through the API server) ask of a node.
+//!
+//! Always true: nothing is answered, not even health, before the caller is authenticated and authorised
+//! (`auth`); connections and their buffers are bounded; a stream ends with the client's connection.
+mod answer;
+mod attributes;
+mod auth;
+mod container_logs;
+mod metrics;
+mod node_usage;
+mod query;
+mod routes;
+mod stats;
+mod streams;
+mod tls;
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use k8s_openapi::api::core::v1::Pod;
+use rustls::pki_types::CertificateDer;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Config;
+
+const MAX_CONNECTIONS: usize = 1024;
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a request's head may take. Source: upstream's `ReadHeaderTimeout`.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(32);
+
+/// The pods of this node, as the kubelet knows them.
+pub trait PodSource: Send + Sync {
+    /// All pods, with the status last known.
+    fn all(&self) -> Vec<Arc<Pod>>;
+    fn find(&self, namespace: &str, name: &str) -> Option<Arc<Pod>>;
+}
+
+/// What the server answers from.
+pub struct State {
+    pub config: Arc<Config>,
+    /// Asked by TokenReview and SubjectAccessReview.
+    pub client: Option<kube::Client>,
+    pub runtime: Arc<dyn cri::Runtime>,
+    pub pods: Arc<dyn PodSource>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("failed to listen on {address}: {source}")]
+    Listen { address: SocketAddr, source: std::io::Error },
+    #[error("{}: {source}", path.display())]
+    Read { path: PathBuf, source: std::io::Error },
+    #[error("serving certificate: {0}")]
+    Certificate(#[from] pki::Error),
+    #[error("no client provided, cannot use webhook {0}")]
+    NoClient(&'static str),
+}
+
+/// What the tasks of all connections share.
+struct Server {
+    state: Arc<State>,
+    auth: auth::Auth,
+    node: node_usage::Sampler,
+    started: jiff::Timestamp,
+}
+
+/// Serves on the configured address and port until `shutdown`.
+///
+/// # Errors
+/// The port is taken, a certificate cannot be used, or webhooks are configured without an API server.
+pub async fn serve(state: Arc<State>, shutdown: CancellationToken) -> Result<(), Error> {
+    let address = SocketAddr::new(state.config.address, state.config.port);
+    let listener = TcpListener::bind(address).await.map_err(|source| Error::Listen { address, source })?;
+    let tls = TlsAcceptor::from(Arc::new(tls::configuration(&state.config)?));
+    let auth = auth::Auth::new(&state.config, state.client.clone())?;
+    let server = Arc::new(Server { state, auth, node: node_usage::Sampler::default(), started: jiff::Timestamp::now() });
+    tracing::info!(%address, "serving the kubelet's API");
+    accept(listener, tls, server, shutdown).await;
+    Ok(())
+}
+
+async fn accept(listener: TcpListener, tls: TlsAcceptor, server: Arc<Server>, shutdown: CancellationToken) {
+    let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    loop {
+        let accepted = tokio::select! {
+            () = shutdown.cancelled() => return,
+            accepted = listener.accept() => accepted,
+        };
+        let Ok((stream, _)) = accepted else {
+            // Out of descriptors or the like: do not spin.
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            continue;
+        };
+        let Ok(slot) = slots.clone().try_acquire_owned() else {
+            tracing::warn!(limit = MAX_CONNECTIONS, "too many connections, refusing one");
+            continue;
+        };
+        let (tls, server, shutdown) = (tls.clone(), server.clone(), shutdown.clone());
+        tokio::spawn(async move {
+            tokio::select! {
+                () = shutdown.cancelled() => {}
+                () = connection(stream, tls, server) => {}
+            }
+            drop(slot);
+        });
+    }
+}
+
+async fn connection(stream: TcpStream, tls: TlsAcceptor, server: Arc<Server>) {
+    // Terminals send single bytes.
+    let _ = stream.set_nodelay(true);
+    let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)).await else { return };
+    let certificate = stream.get_ref().1.peer_certificates().and_then(|all| all.first());
+    let peer: Option<Arc<CertificateDer<'static>>> = certificate.map(|der| Arc::new(der.clone().into_owned()));
+    let service = hyper::service::service_fn(move |request| {
+        let (server, peer) = (server.clone(), peer.clone());
+        async move { Ok::<_, Infallible>(routes::answer(server, peer, request).await) }
+    });
+    let mut builder = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
+    builder.http2().timer(TokioTimer::new()).max_concurrent_streams(100);
+    if let Err(error) = builder.serve_connection_with_upgrades(TokioIo::new(stream), service).await {
+        tracing::debug!(%error, "kubelet connection ended");
+    }
+}
