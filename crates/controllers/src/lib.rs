@@ -8,6 +8,7 @@ pub mod runtime;
 
 mod claim;
 mod conditions;
+mod cronjob;
 mod daemonset;
 mod deployment;
 mod discovery;
@@ -17,6 +18,7 @@ mod flags;
 mod garbage_collector;
 mod hash;
 mod history;
+mod job;
 mod namespace;
 mod node_fit;
 mod node_lifecycle;
@@ -28,6 +30,7 @@ mod root_ca;
 mod serve;
 mod service_pods;
 mod serviceaccount;
+mod statefulset;
 mod taint_eviction;
 
 #[cfg(test)]

@@ -2,10 +2,10 @@
 //!
 //! To add one: `docs/adding-a-controller.md`.
 use crate::{
-    Concurrency, daemonset, deployment, endpoints, endpointslice, garbage_collector, namespace, node_lifecycle,
-    nodeipam, podgc, replicaset, root_ca,
+    Concurrency, cronjob, daemonset, deployment, endpoints, endpointslice, garbage_collector, job, namespace,
+    node_lifecycle, nodeipam, podgc, replicaset, root_ca,
     runtime::{Controller, Registration, Setup},
-    serviceaccount, taint_eviction,
+    serviceaccount, statefulset, taint_eviction,
 };
 use std::sync::Arc;
 
@@ -15,14 +15,11 @@ pub const NOT_YET: &[(&str, &str)] = &[
     ("certificatesigningrequest-cleaner-controller", "csrcleaner"),
     ("certificatesigningrequest-signing-controller", "csrsigning"),
     ("clusterrole-aggregation-controller", "clusterrole-aggregation"),
-    ("cronjob-controller", "cronjob"),
     ("disruption-controller", "disruption"),
-    ("job-controller", "job"),
     ("persistentvolume-protection-controller", "pv-protection"),
     ("persistentvolumeclaim-protection-controller", "pvc-protection"),
     ("resourcequota-controller", "resourcequota"),
     ("serviceaccount-token-controller", "serviceaccount-token"),
-    ("statefulset-controller", "statefulset"),
     ("ttl-after-finished-controller", "ttl-after-finished"),
     ("ttl-controller", "ttl"),
     ("bootstrap-signer-controller", "bootstrapsigner"),
@@ -58,6 +55,9 @@ pub const ALL: &[Registration] = &[
     controller("serviceaccount-controller", "serviceaccount", "service-account-controller", "service-account-controller", |_| 1, serviceaccount::start),
     controller("garbage-collector-controller", "garbagecollector", "generic-garbage-collector", "garbage-collector-controller", |f| f.concurrent_gc_syncs, garbage_collector::start),
     controller("daemonset-controller", "daemonset", "daemon-set-controller", "daemonset-controller", |f| f.concurrent_daemonset_syncs, daemonset::start),
+    controller("job-controller", "job", "job-controller", "job-controller", |f| f.concurrent_job_syncs, job::start),
+    controller("statefulset-controller", "statefulset", "statefulset-controller", "statefulset-controller", |f| f.concurrent_statefulset_syncs, statefulset::start),
+    controller("cronjob-controller", "cronjob", "cronjob-controller", "cronjob-controller", |f| f.concurrent_cron_job_syncs, cronjob::start),
     controller("deployment-controller", "deployment", "deployment-controller", "deployment-controller", |f| f.concurrent_deployment_syncs, deployment::start),
     controller("replicaset-controller", "replicaset", "replicaset-controller", "replicaset-controller", |f| f.concurrent_replicaset_syncs, replicaset::start),
     controller("node-ipam-controller", "nodeipam", "node-controller", "cidrAllocator", |_| 1, nodeipam::start),

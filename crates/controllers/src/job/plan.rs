@@ -153,7 +153,8 @@ impl Work<'_> {
             return;
         }
         let limit = self.spec.backoff_limit.unwrap_or(6);
-        let on_failure = self.spec.template.spec.as_ref().and_then(|spec| spec.restart_policy.as_deref()) == Some("OnFailure");
+        let on_failure =
+            self.spec.template.spec.as_ref().and_then(|spec| spec.restart_policy.as_deref()) == Some("OnFailure");
         let restarts: i32 = if on_failure { claimed.iter().map(|pod| restarts(pod)).sum() } else { 0 };
         let running_s = self.status.start_time.as_ref().map_or(0, |start| self.now.duration_since(start.0).as_secs());
         let deadline = self.spec.active_deadline_seconds.filter(|_| !suspended);
@@ -163,7 +164,8 @@ impl Work<'_> {
             Some(wanted) => tally.succeeded >= wanted,
         };
         if let Some(pod) = fatal {
-            let message = format!("Pod {} has failed with a state that the job's pod failure policy matches", Key::of(pod));
+            let message =
+                format!("Pod {} has failed with a state that the job's pod failure policy matches", Key::of(pod));
             self.set("FailureTarget", "True", "PodFailurePolicy", &message);
         } else if tally.failed > limit || (restarts > 0 && restarts >= limit) {
             let message = "Job has reached the specified backoff limit";
@@ -266,9 +268,11 @@ impl Work<'_> {
     fn start(&mut self, count: usize, done: &BTreeSet<i32>) {
         let about = reference(self.job);
         let make = |pod: Pod| {
-            Write::create(&pod)
-                .told(&about, "SuccessfulCreate", "Created pod: {name}")
-                .told_failed(&about, "FailedCreate", "Error creating: {error}")
+            Write::create(&pod).told(&about, "SuccessfulCreate", "Created pod: {name}").told_failed(
+                &about,
+                "FailedCreate",
+                "Error creating: {error}",
+            )
         };
         let writes = if self.is_indexed() {
             let taken: BTreeSet<i32> = self.active.iter().filter_map(|pod| index(pod)).collect();
@@ -339,16 +343,17 @@ fn restarts(pod: &Pod) -> i32 {
 /// When a pod ended.
 fn ended(pod: &Pod) -> Option<Timestamp> {
     let containers = pod.status.as_ref()?.container_statuses.as_ref()?;
-    let times = containers.iter().filter_map(|container| {
-        container.state.as_ref()?.terminated.as_ref()?.finished_at.as_ref().map(|time| time.0)
-    });
+    let times = containers
+        .iter()
+        .filter_map(|container| container.state.as_ref()?.terminated.as_ref()?.finished_at.as_ref().map(|time| time.0));
     times.max().or_else(|| pod.metadata.creation_timestamp.as_ref().map(|time| time.0))
 }
 
 /// How long to wait before the next pod: 10 s after a failure, doubling with each in a row.
 fn pause(claimed: &[Arc<Pod>], now: Timestamp) -> Option<Duration> {
     let succeeded = claimed.iter().filter(|pod| count::is_succeeded(pod)).filter_map(|pod| ended(pod)).max();
-    let mut failures: Vec<Timestamp> = claimed.iter().filter(|pod| count::is_failed(pod)).filter_map(|pod| ended(pod)).collect();
+    let mut failures: Vec<Timestamp> =
+        claimed.iter().filter(|pod| count::is_failed(pod)).filter_map(|pod| ended(pod)).collect();
     failures.retain(|at| succeeded.is_none_or(|succeeded| *at > succeeded));
     let last = failures.iter().max()?;
     let doublings = u32::try_from(failures.len() - 1).unwrap_or(u32::MAX).min(16);

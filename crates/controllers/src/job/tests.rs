@@ -12,7 +12,9 @@ fn planned(spec: &str, status: &str, pods: &str) -> String {
 }
 
 fn pod(name: &str, phase: &str, index: Option<i32>) -> String {
-    let annotation = index.map(|i| format!("annotations: {{batch.kubernetes.io/job-completion-index: '{i}'}}, ")).unwrap_or_default();
+    let annotation = index
+        .map(|i| format!("annotations: {{batch.kubernetes.io/job-completion-index: '{i}'}}, "))
+        .unwrap_or_default();
     format!(
         "metadata: {{name: {name}, namespace: default, uid: {name}, {annotation}labels: {{job: j}}, finalizers: [batch.kubernetes.io/job-tracking], \
          creationTimestamp: '2025-12-31T23:30:00Z', ownerReferences: [{{apiVersion: batch/v1, kind: Job, name: j, uid: job, controller: true}}]}}\n\
@@ -30,10 +32,17 @@ fn pods_are_started_up_to_parallelism_and_what_is_missing() {
 #[test]
 fn a_success_is_noted_released_counted_and_completes() {
     let noted = planned("completions: 1", "", &pod("a", "Succeeded", None));
-    insta::assert_snapshot!(noted, @"");
-    let uncounted = "uncountedTerminatedPods: {succeeded: [a]}, conditions: [{type: SuccessCriteriaMet, status: 'True'}]";
+    insta::assert_snapshot!(noted, @r#"
+    replace Job default/j/status {"conditions":[{"lastProbeTime":"2026-01-01T00:00:00Z","lastTransitionTime":"2026-01-01T00:00:00Z","message":"Reached expected number of succeeded pods","reason":"CompletionsReached","status":"True","type":"SuccessCriteriaMet"}],"ready":0,"startTime":"2025-12-31T23:00:00Z","terminating":0,"uncountedTerminatedPods":{"succeeded":["a"]}}
+    | patch Pod default/a {"metadata":{"finalizers":null,"resourceVersion":null,"uid":"a"}}
+    "#);
+    let uncounted =
+        "uncountedTerminatedPods: {succeeded: [a]}, conditions: [{type: SuccessCriteriaMet, status: 'True'}]";
     let counted = planned("completions: 1", uncounted, "");
-    insta::assert_snapshot!(counted, @"");
+    insta::assert_snapshot!(counted, @r#"
+    event Normal Completed "Job completed"
+    replace Job default/j/status {"completionTime":"2026-01-01T00:00:00Z","conditions":[{"status":"True","type":"SuccessCriteriaMet"},{"lastProbeTime":"2026-01-01T00:00:00Z","lastTransitionTime":"2026-01-01T00:00:00Z","message":"Reached expected number of succeeded pods","reason":"CompletionsReached","status":"True","type":"Complete"}],"ready":0,"startTime":"2025-12-31T23:00:00Z","succeeded":1,"terminating":0,"uncountedTerminatedPods":{}}
+    "#);
 }
 
 #[test]
@@ -70,7 +79,8 @@ fn indexes_are_filled() {
 #[test]
 fn policies_decide_about_failures() {
     let spec = "completions: 1, backoffLimit: 0, podFailurePolicy: {rules: [{action: Ignore, onPodConditions: [{type: DisruptionTarget, status: 'True'}]}]}";
-    let disrupted = pod("a", "Failed", None).replace("phase: Failed", "phase: Failed, conditions: [{type: DisruptionTarget, status: 'True'}]");
+    let disrupted = pod("a", "Failed", None)
+        .replace("phase: Failed", "phase: Failed, conditions: [{type: DisruptionTarget, status: 'True'}]");
     let text = planned(spec, "", &disrupted);
     assert!(text.contains("create Pod") && !text.contains("BackoffLimitExceeded"), "{text}");
 }
