@@ -52,6 +52,8 @@ struct Memory {
     mounted: Option<(Mounted, Instant)>,
     admitted: bool,
     killed: bool,
+    /// After a failure nothing is tried again before this, whatever wakes the worker, unless the spec changed.
+    hold: Option<(Instant, Option<i64>)>,
 }
 
 /// What follows a round.
@@ -73,6 +75,7 @@ impl Worker {
             mounted: None,
             admitted: false,
             killed: false,
+            hold: None,
         };
         memory.writer.rebase(self.api_pod().and_then(|pod| pod.status.clone()));
         loop {
@@ -277,10 +280,15 @@ async fn keep_running(kubelet: &Arc<Kubelet>, pod: &Arc<Pod>, seen: Observed, me
         report(kubelet, pod, &seen, memory, false);
     }
     let idle = plan == Plan::default();
+    let generation = pod.metadata.generation;
+    let held = memory.hold.filter(|(until, of)| *of == generation && *until > Instant::now());
     let (seen, mut wait) = if idle {
         (seen, None)
+    } else if let Some((until, _)) = held {
+        (seen, Some(until.saturating_duration_since(Instant::now())))
     } else {
         let wait = act(kubelet, pod, &seen, &plan, memory).await;
+        memory.hold = wait.map(|wait| (Instant::now() + wait.min(RETRY), generation));
         match observe(&*kubelet.runtime, spec::uid(pod)).await {
             Ok(after) => (after, wait),
             Err(_) => return Next::Wait(Some(RETRY)),
