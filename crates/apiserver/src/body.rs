@@ -46,10 +46,7 @@ impl http_body::Body for Body {
     type Data = Bytes;
     type Error = BoxError;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         match &mut *self {
             Body::Full(bytes) => Poll::Ready(bytes.take().map(|b| Ok(Frame::data(b)))),
             Body::Pieces(pieces) => pieces.poll_piece(cx).map_ok(Frame::data),
@@ -84,10 +81,7 @@ impl http_body::Body for RequestBody {
     type Data = Bytes;
     type Error = BoxError;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         match &mut *self {
             RequestBody::Network(body) => Pin::new(body).poll_frame(cx).map_err(Into::into),
             RequestBody::InProcess(body) => Pin::new(body).poll_frame(cx).map_err(Into::into),
@@ -114,8 +108,8 @@ impl http_body::Body for RequestBody {
 /// # Errors
 /// 413 when it is larger, 400 when the client stops in the middle of it.
 pub async fn read(mut body: RequestBody) -> Result<Bytes, apimachinery::ApiError> {
-    use apimachinery::ApiError;
     use crate::limits;
+    use apimachinery::ApiError;
     use http_body_util::BodyExt;
     let too_large = || ApiError::too_large(limits::BODY_TOO_LARGE);
     if http_body::Body::size_hint(&body).lower() > limits::BODY_BYTES as u64 {

@@ -206,7 +206,12 @@ pub struct Flags {
     #[arg(long, default_value = "30000-32767", help_heading = "Misc flags")]
     pub service_node_port_range: PortRange,
     /// Node address types to prefer for kubelet connections
-    #[arg(long, value_delimiter = ',', default_value = "Hostname,InternalDNS,InternalIP,ExternalDNS,ExternalIP", help_heading = "Misc flags")]
+    #[arg(
+        long,
+        value_delimiter = ',',
+        default_value = "Hostname,InternalDNS,InternalIP,ExternalDNS,ExternalIP",
+        help_heading = "Misc flags"
+    )]
     pub kubelet_preferred_address_types: Vec<String>,
     /// Certificate authority of the kubelets' serving certificates
     #[arg(long, help_heading = "Misc flags")]

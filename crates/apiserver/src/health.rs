@@ -168,7 +168,10 @@ async fn run_check(app: &App, name: &str, kind: &str) -> Result<(), &'static str
         }
         "informer-sync" if !health.caches_synced.load(Ordering::Acquire) => Err("caches are still loading"),
         "shutdown" if health.stopping.load(Ordering::Acquire) => Err("process is shutting down"),
-        hook if hook.starts_with("poststarthook/") && !health.bootstrapped.load(Ordering::Acquire) && kind != "livez" => {
+        hook if hook.starts_with("poststarthook/")
+            && !health.bootstrapped.load(Ordering::Acquire)
+            && kind != "livez" =>
+        {
             Err("not finished")
         }
         _ => Ok(()),

@@ -1,10 +1,10 @@
 //! The server's metrics, under upstream's names.
 use http::StatusCode;
+use parking_lot::Mutex;
 use prometheus_client::{
     encoding::EncodeLabelSet,
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
 };
-use parking_lot::Mutex;
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -67,7 +67,10 @@ pub struct Metrics {
 }
 
 fn buckets() -> Histogram {
-    Histogram::new([0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.25, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 15.0, 20.0, 30.0, 45.0, 60.0])
+    Histogram::new([
+        0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.25, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 15.0, 20.0,
+        30.0, 45.0, 60.0,
+    ])
 }
 
 impl Default for Metrics {
@@ -116,7 +119,8 @@ impl Metrics {
         use std::hash::BuildHasher;
         let code = status.as_u16();
         // A path that does not exist must not make a series.
-        let seen = if code == 404 && seen.resource.is_empty() { Seen { group: "", version: "", ..*seen } } else { *seen };
+        let seen =
+            if code == 404 && seen.resource.is_empty() { Seen { group: "", version: "", ..*seen } } else { *seen };
         let id = self.hasher.hash_one((seen.verb, seen.group, seen.version, seen.resource, seen.subresource, code));
         let found = self.known.lock().get(&id).cloned();
         let series = found.unwrap_or_else(|| self.series(id, &seen, code));
@@ -146,8 +150,16 @@ impl Metrics {
         let count = self.requests.get_or_create(&labels).clone();
         let seconds = (!seen.long_running).then(|| {
             let RequestLabels { group, version, resource, subresource, .. } = labels;
-            let labels =
-                DurationLabels { verb, group, version, resource, subresource, scope, component: "apiserver", dry_run: "" };
+            let labels = DurationLabels {
+                verb,
+                group,
+                version,
+                resource,
+                subresource,
+                scope,
+                component: "apiserver",
+                dry_run: "",
+            };
             self.durations.get_or_create(&labels).clone()
         });
         let series = Arc::new(Series { count, seconds });

@@ -57,7 +57,10 @@ fn clauses(header: &str) -> Vec<Clause<'_>> {
                     "as" => clause.as_kind = value,
                     "g" => clause.group = value,
                     "v" => clause.version = value,
-                    "q" => clause.quality_milli = value.parse::<f32>().map_or(1000, |q| (q.clamp(0.0, 1.0) * 1000.0) as u32),
+                    "q" => {
+                        clause.quality_milli =
+                            value.parse::<f32>().map_or(1000, |q| (q.clamp(0.0, 1.0) * 1000.0) as u32)
+                    }
                     _ => {}
                 }
             }
@@ -94,7 +97,8 @@ impl Accept {
             .get(header::ACCEPT_ENCODING)
             .and_then(|v| v.to_str().ok())
             .is_some_and(|v| v.split(',').any(|e| e.split(';').next().is_some_and(|e| e.trim() == "gzip")));
-        let mut accept = Accept { format: Format::Json, form: Form::Object, pretty: wants_pretty(headers, query), gzip };
+        let mut accept =
+            Accept { format: Format::Json, form: Form::Object, pretty: wants_pretty(headers, query), gzip };
         if header.is_empty() || header == JSON || header == "*/*" {
             return Ok(accept);
         }
@@ -138,9 +142,10 @@ fn wants_pretty(headers: &HeaderMap, query: &Query<'_>) -> bool {
         return value;
     }
     // As upstream: people with these get readable output.
-    headers.get(header::USER_AGENT).and_then(|v| v.to_str().ok()).is_some_and(|agent| {
-        agent.starts_with("curl") || agent.starts_with("Wget") || agent.starts_with("Mozilla/5.0")
-    })
+    headers
+        .get(header::USER_AGENT)
+        .and_then(|v| v.to_str().ok())
+        .is_some_and(|agent| agent.starts_with("curl") || agent.starts_with("Wget") || agent.starts_with("Mozilla/5.0"))
 }
 
 /// Encoding of a request's body.

@@ -162,7 +162,10 @@ pub enum At {
     NotOlderThan(u64),
     Exact(u64),
     /// From a continue token: after this key, at this revision (`None`: wherever we are now).
-    Continue { after: String, revision: Option<u64> },
+    Continue {
+        after: String,
+        revision: Option<u64>,
+    },
 }
 
 #[derive(Clone, Debug)]
@@ -205,7 +208,8 @@ impl Selector {
     /// `BadRequest` for what does not parse and for fields the resource cannot select on.
     pub fn parse(query: &Query<'_>, endpoint: &Endpoint) -> Result<Self, ApiError> {
         let positions = endpoint.info().selectable_fields;
-        let mut selector = Selector { labels: None, fields: None, name: None, namespace: None, index: None, positions, only: None };
+        let mut selector =
+            Selector { labels: None, fields: None, name: None, namespace: None, index: None, positions, only: None };
         if let Some(text) = query.get("labelSelector").filter(|t| !t.is_empty()) {
             let parsed = labels::Selector::parse(text)
                 .map_err(|e| ApiError::bad_request(format!("unable to parse requirement: {e}")))?;
@@ -221,9 +225,10 @@ impl Selector {
             }
             selector.name = parsed.require_exact("metadata.name").map(str::to_owned);
             selector.namespace = parsed.require_exact("metadata.namespace").map(str::to_owned);
-            selector.index = positions.iter().enumerate().filter(|(_, f)| ResourceStore::is_indexed(f)).find_map(
-                |(position, field)| parsed.require_exact(field).map(|value| (position, value.to_owned())),
-            );
+            selector.index =
+                positions.iter().enumerate().filter(|(_, f)| ResourceStore::is_indexed(f)).find_map(
+                    |(position, field)| parsed.require_exact(field).map(|value| (position, value.to_owned())),
+                );
             selector.fields = Some(Arc::new(parsed));
         }
         Ok(selector)

@@ -11,7 +11,8 @@ pub struct Query<'a>(Vec<(Cow<'a, str>, Cow<'a, str>)>);
 
 /// Undoes percent encoding; `plus` also turns `+` into a space. Broken escapes stay as they are.
 pub fn percent_decode(text: &str, plus: bool) -> Cow<'_, str> {
-    if !text.contains('%') && !(plus && text.contains('+')) {
+    let encoded = text.contains('%') || plus && text.contains('+');
+    if !encoded {
         return Cow::Borrowed(text);
     }
     let bytes = text.as_bytes();
@@ -73,9 +74,10 @@ impl<'a> Query<'a> {
     pub fn integer(&self, name: &str) -> Result<Option<i64>, ApiError> {
         match self.get(name) {
             None | Some("") => Ok(None),
-            Some(text) => text.parse().map(Some).map_err(|_| {
-                ApiError::bad_request(format!("strconv.ParseInt: parsing {text:?}: invalid syntax"))
-            }),
+            Some(text) => text
+                .parse()
+                .map(Some)
+                .map_err(|_| ApiError::bad_request(format!("strconv.ParseInt: parsing {text:?}: invalid syntax"))),
         }
     }
 }

@@ -32,7 +32,8 @@ pub fn encoded(accept: Accept, status: StatusCode, json: Bytes) -> Response<Body
         Format::Json => (json, JSON),
     };
     let mut zipped = false;
-    if accept.gzip && bytes.len() >= limits::GZIP_BYTES
+    if accept.gzip
+        && bytes.len() >= limits::GZIP_BYTES
         && let Some(smaller) = gzip(&bytes)
     {
         (bytes, zipped) = (smaller, true);
@@ -104,8 +105,20 @@ fn resource_version(json: &[u8]) -> String {
 
 /// Columns of kinds that define none.
 const DEFAULT_COLUMNS: &[Column] = &[
-    Column { name: "Name", type_: "string", format: "name", description: "Name must be unique within a namespace.", priority: 0 },
-    Column { name: "Created At", type_: "date", format: "", description: "CreationTimestamp is the server time when this object was created.", priority: 0 },
+    Column {
+        name: "Name",
+        type_: "string",
+        format: "name",
+        description: "Name must be unique within a namespace.",
+        priority: 0,
+    },
+    Column {
+        name: "Created At",
+        type_: "date",
+        format: "",
+        description: "CreationTimestamp is the server time when this object was created.",
+        priority: 0,
+    },
 ];
 
 /// Which part of the object each row of a table carries: `None`, `Metadata` or `Object`.

@@ -152,9 +152,9 @@ fn decide(
 
 fn exactly_one<A, B>(resource: &Option<A>, path: &Option<B>) -> Result<(), ApiError> {
     match (resource, path) {
-        (Some(_), Some(_)) => {
-            Err(ApiError::bad_request("spec: Invalid value: cannot be specified in combination with resourceAttributes"))
-        }
+        (Some(_), Some(_)) => Err(ApiError::bad_request(
+            "spec: Invalid value: cannot be specified in combination with resourceAttributes",
+        )),
         (None, None) => Err(ApiError::bad_request(
             "spec: Invalid value: exactly one of nonResourceAttributes or resourceAttributes must be specified",
         )),
@@ -179,7 +179,9 @@ fn reviewed_user(
 ) -> Result<UserInfo, ApiError> {
     let (name, groups) = (user.clone().unwrap_or_default(), groups.clone().unwrap_or_default());
     if name.is_empty() && groups.is_empty() {
-        return Err(ApiError::bad_request("spec.user: Invalid value: \"\": at least one of user or group must be specified"));
+        return Err(ApiError::bad_request(
+            "spec.user: Invalid value: \"\": at least one of user or group must be specified",
+        ));
     }
     let extra = extra.iter().flatten().map(|(k, v)| (k.to_lowercase(), v.clone())).collect();
     Ok(UserInfo { name, uid: uid.clone().unwrap_or_default(), groups, extra })
@@ -199,7 +201,9 @@ fn local_access(ctx: &Ctx<'_>, body: &Bytes) -> Result<Bytes, ApiError> {
     let mut review: LocalSubjectAccessReview = parse(body)?;
     let spec = &review.spec;
     if spec.non_resource_attributes.is_some() {
-        return Err(ApiError::bad_request("spec.nonResourceAttributes: Invalid value: disallowed on this kind of request"));
+        return Err(ApiError::bad_request(
+            "spec.nonResourceAttributes: Invalid value: disallowed on this kind of request",
+        ));
     }
     let Some(resource) = spec.resource_attributes.as_ref() else {
         return Err(ApiError::bad_request("spec.resourceAttributes: Invalid value: must be specified"));

@@ -85,7 +85,8 @@ pub async fn start(flags: Flags, shutdown: CancellationToken) -> Result<Running,
     let client_ca = flags.client_ca_file.as_deref().map(read_file).transpose()?;
     let tls = Arc::new(pki::tls::server_config(&serving.cert_pem, &serving.key_pem, client_ca.as_deref())?);
     let allocators = ServiceAllocators::new(ranges, flags.service_node_port_range);
-    let app = Arc::new(build(flags, backend, registry, client_ca, allocators, SocketAddr::new(advertised, address.port()))?);
+    let app =
+        Arc::new(build(flags, backend, registry, client_ca, allocators, SocketAddr::new(advertised, address.port()))?);
     app.health.caches_are_synced();
 
     let served = tokio::spawn(server::serve(listener, tls, app.clone(), shutdown.clone()));
@@ -171,9 +172,7 @@ fn build(
         anonymous: flags.anonymous_auth,
         client_certificates: client_ca.is_some(),
         static_tokens: flags.token_auth_file.as_deref().map(auth::static_token::Tokens::load).transpose()?,
-        bootstrap_tokens: flags
-            .enable_bootstrap_token_auth
-            .then(|| auth::bootstrap_token::Tokens::new(lookup.clone())),
+        bootstrap_tokens: flags.enable_bootstrap_token_auth.then(|| auth::bootstrap_token::Tokens::new(lookup.clone())),
         service_accounts: accounts.verifier,
         api_audiences: accounts.audiences,
     });

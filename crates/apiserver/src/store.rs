@@ -96,11 +96,7 @@ impl ResourceStore {
     }
 
     pub fn key(&self, namespace: &str, name: &str) -> String {
-        if self.namespaced {
-            [&*self.prefix, namespace, "/", name].concat()
-        } else {
-            [&*self.prefix, name].concat()
-        }
+        if self.namespaced { [&*self.prefix, namespace, "/", name].concat() } else { [&*self.prefix, name].concat() }
     }
 
     /// Key prefix of one namespace, or of everything when it is empty.

@@ -14,11 +14,7 @@ use futures::FutureExt;
 use k8s_openapi::api::core::v1::Service;
 use parking_lot::Mutex;
 use serde::Deserialize;
-use std::{
-    collections::HashMap,
-    net::IpAddr,
-    sync::Arc,
-};
+use std::{collections::HashMap, net::IpAddr, sync::Arc};
 use storage::cache::{Cache, EventKind, Filter, Watcher};
 
 pub struct ServiceAllocators {
@@ -119,11 +115,8 @@ impl State {
 
     fn set(&mut self, key: &Arc<str>, claims: Claims) {
         self.hold(&claims);
-        let before = if claims == Claims::default() {
-            self.claims.remove(key)
-        } else {
-            self.claims.insert(key.clone(), claims)
-        };
+        let before =
+            if claims == Claims::default() { self.claims.remove(key) } else { self.claims.insert(key.clone(), claims) };
         if let Some(before) = before {
             self.release(&before);
         }

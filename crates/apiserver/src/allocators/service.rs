@@ -2,10 +2,7 @@
 //!
 //! Source: `pkg/registry/core/service/storage/alloc.go` (behaviour).
 use super::{AddressRange, Claims, ServiceAllocators, State};
-use apimachinery::{
-    ApiError, field,
-    status::On,
-};
+use apimachinery::{ApiError, field, status::On};
 use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
 use std::net::IpAddr;
 

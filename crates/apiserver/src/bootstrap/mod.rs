@@ -45,8 +45,16 @@ pub async fn run(app: &Arc<App>, client: &kube::Client, place: &Place) -> Result
         }
     }
     for (name, value, description) in [
-        ("system-node-critical", 2_000_001_000, "Used for system critical pods that must not be moved from their current node."),
-        ("system-cluster-critical", 2_000_000_000, "Used for system critical pods that must run in the cluster, but can be moved to another node if necessary."),
+        (
+            "system-node-critical",
+            2_000_001_000,
+            "Used for system critical pods that must not be moved from their current node.",
+        ),
+        (
+            "system-cluster-critical",
+            2_000_000_000,
+            "Used for system critical pods that must run in the cluster, but can be moved to another node if necessary.",
+        ),
     ] {
         if app.registry.store("priorityclasses").is_none() {
             break;
@@ -87,8 +95,7 @@ async fn apply_policy(client: &kube::Client, write: &Write) -> Result<(), Error>
     } else {
         format!("{GROUP}/namespaces/{}/{}", write.namespace, write.resource)
     };
-    let (method, path) =
-        if write.create { ("POST", path) } else { ("PUT", format!("{path}/{}", write.name)) };
+    let (method, path) = if write.create { ("POST", path) } else { ("PUT", format!("{path}/{}", write.name)) };
     match send(client, method, &path, write.json.clone()).await {
         Ok(_) => Ok(()),
         // Another server was faster.

@@ -78,3 +78,26 @@ pub async fn validate(
 ) -> Result<(), ApiError> {
     run(ctx, endpoint, change, object, Phase::Validate).await
 }
+
+/// Both phases for a body that is not the kind itself: a token request, an eviction, a binding.
+///
+/// # Errors
+/// A plugin's refusal.
+pub async fn body(
+    ctx: &mut Ctx<'_>,
+    endpoint: &Endpoint,
+    object: &mut dyn Object,
+    dry_run: bool,
+) -> Result<(), ApiError> {
+    let info = ctx.info.clone();
+    let change = Change {
+        operation: Operation::Create,
+        subresource: info.subresource,
+        namespace: info.namespace,
+        name: info.name,
+        old: None,
+        dry_run,
+    };
+    mutate(ctx, endpoint, &change, Some(&mut *object)).await?;
+    validate(ctx, endpoint, &change, Some(object)).await
+}

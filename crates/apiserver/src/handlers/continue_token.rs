@@ -33,10 +33,12 @@ pub fn decode(text: &str, prefix: &str) -> Result<At, ApiError> {
     let bytes = URL_SAFE_NO_PAD
         .decode(text.trim_end_matches('='))
         .map_err(|e| bad(&format!("continue key is not valid: {e}")))?;
-    let token: Token =
-        serde_json::from_slice(&bytes).map_err(|e| bad(&format!("continue key is not valid: {e}")))?;
+    let token: Token = serde_json::from_slice(&bytes).map_err(|e| bad(&format!("continue key is not valid: {e}")))?;
     if token.v != VERSION {
-        return Err(bad(&format!("continue key is not valid: server does not recognize this encoded version {:?}", token.v)));
+        return Err(bad(&format!(
+            "continue key is not valid: server does not recognize this encoded version {:?}",
+            token.v
+        )));
     }
     if token.start.is_empty() {
         return Err(bad("continue key is not valid: encoded start key empty (version meta.k8s.io/v1)"));

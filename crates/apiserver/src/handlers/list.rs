@@ -71,7 +71,12 @@ pub async fn snapshot(endpoint: &Endpoint, at: &At) -> Result<Snapshot, ApiError
 }
 
 /// An expired continue token is answered with one that goes on inconsistently.
-fn expired(ctx: &Ctx<'_>, endpoint: &Endpoint, options: &ListOptions, error: ApiError) -> Result<Response<Body>, ApiError> {
+fn expired(
+    ctx: &Ctx<'_>,
+    endpoint: &Endpoint,
+    options: &ListOptions,
+    error: ApiError,
+) -> Result<Response<Body>, ApiError> {
     let At::Continue { after, .. } = &options.at else { return Err(error) };
     let token = continue_token::encode(after, endpoint.store.prefix(), None);
     let status = serde_json::json!({
@@ -85,12 +90,8 @@ fn expired(ctx: &Ctx<'_>, endpoint: &Endpoint, options: &ListOptions, error: Api
 pub fn select(endpoint: &Endpoint, snapshot: &Snapshot, options: &ListOptions, namespace: &str) -> Selected {
     let store = &endpoint.store;
     let selector = &options.selector;
-    let mut selected = Selected {
-        entries: Vec::new(),
-        revision: snapshot.revision(),
-        continue_token: String::new(),
-        remaining: None,
-    };
+    let mut selected =
+        Selected { entries: Vec::new(), revision: snapshot.revision(), continue_token: String::new(), remaining: None };
     let namespace = match (&selector.namespace, namespace) {
         (Some(only), "") => only.as_str(),
         _ => namespace,
@@ -217,7 +218,11 @@ fn objects(
             whole.put(piece);
         }
         if ctx.accept.format == Format::Json {
-            let mut response = render::encoded(crate::negotiation::Accept { pretty: false, ..ctx.accept }, StatusCode::OK, pretty::indent(&whole).into());
+            let mut response = render::encoded(
+                crate::negotiation::Accept { pretty: false, ..ctx.accept },
+                StatusCode::OK,
+                pretty::indent(&whole).into(),
+            );
             response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(JSON));
             return Ok(response);
         }

@@ -38,9 +38,9 @@ pub async fn dispatch(
     let Some(endpoint) = ctx.app.registry.find(info.group, info.version, info.resource).cloned() else {
         return reviews::dispatch(ctx, body).await;
     };
-    let placed = endpoint.namespaced() == !info.namespace.is_empty() || info.resource == "namespaces";
-    let everywhere = info.name.is_empty() && matches!(info.verb, "list" | "watch");
-    if !placed && !(everywhere && endpoint.namespaced()) {
+    let placed = endpoint.namespaced() != info.namespace.is_empty() || info.resource == "namespaces";
+    let everywhere = endpoint.namespaced() && info.name.is_empty() && matches!(info.verb, "list" | "watch");
+    if !(placed || everywhere) {
         return Err(if info.name.is_empty() && endpoint.namespaced() {
             method_not_allowed()
         } else {
@@ -53,7 +53,11 @@ pub async fn dispatch(
     main_resource(ctx, &endpoint, body).await
 }
 
-async fn main_resource(ctx: &mut Ctx<'_>, endpoint: &Arc<Endpoint>, body: RequestBody) -> Result<Response<Body>, ApiError> {
+async fn main_resource(
+    ctx: &mut Ctx<'_>,
+    endpoint: &Arc<Endpoint>,
+    body: RequestBody,
+) -> Result<Response<Body>, ApiError> {
     let verb = ctx.info.verb;
     if !endpoint.info().verbs.contains(&verb) {
         return Err(method_not_allowed());

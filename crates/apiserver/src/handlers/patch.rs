@@ -87,11 +87,13 @@ pub async fn patch(
     let options = WriteOptions::parse(ctx.query, "PatchOptions")?;
     let patch = Patch::parse(ctx, &body)?;
     let name = ctx.info.name;
-    let plan = Plan { target, subresource: ctx.info.subresource, options, attempts: limits::PATCH_ATTEMPTS, checked: true };
+    let plan =
+        Plan { target, subresource: ctx.info.subresource, options, attempts: limits::PATCH_ATTEMPTS, checked: true };
     // The closure below cannot borrow the request's context, which `apply` needs.
     let mut warnings = Vec::new();
     let mut findings = Findings { warnings: &mut warnings, options };
-    let json = update::apply(ctx, endpoint, plan, |current| patched(endpoint, name, &patch, &current, &mut findings)).await?;
+    let json =
+        update::apply(ctx, endpoint, plan, |current| patched(endpoint, name, &patch, &current, &mut findings)).await?;
     ctx.warnings.extend(warnings);
     render::object(ctx, endpoint, json, StatusCode::OK)
 }

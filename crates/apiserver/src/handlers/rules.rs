@@ -47,8 +47,7 @@ pub fn before_update(
     old: &dyn Object,
     dry_run: bool,
 ) -> Result<Reserved, ApiError> {
-    let (Some(new), Some(old)) =
-        (new.as_any_mut().downcast_mut::<Service>(), old.as_any().downcast_ref::<Service>())
+    let (Some(new), Some(old)) = (new.as_any_mut().downcast_mut::<Service>(), old.as_any().downcast_ref::<Service>())
     else {
         return Ok(Reserved::none());
     };

@@ -17,10 +17,7 @@ use crate::{
 };
 use admission::Operation;
 use api::{Object, Target};
-use apimachinery::{
-    ApiError, field,
-    status::OBJECT_MODIFIED,
-};
+use apimachinery::{ApiError, field, status::OBJECT_MODIFIED};
 use bytes::Bytes;
 use http::{Response, StatusCode};
 use std::sync::Arc;

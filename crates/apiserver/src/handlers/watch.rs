@@ -85,12 +85,7 @@ async fn begin(
     Ok((initial, watcher))
 }
 
-fn entries(
-    snapshot: &Snapshot,
-    endpoint: &Endpoint,
-    options: &WatchOptions,
-    namespace: &str,
-) -> VecDeque<Arc<Entry>> {
+fn entries(snapshot: &Snapshot, endpoint: &Endpoint, options: &WatchOptions, namespace: &str) -> VecDeque<Arc<Entry>> {
     let range = endpoint.store.range_prefix(namespace);
     snapshot.iter(&range).filter(|e| options.selector.matches(e)).cloned().collect()
 }

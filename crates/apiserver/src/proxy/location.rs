@@ -11,12 +11,7 @@ use storage::Lookup;
 
 const KUBELET_PORT: u16 = 10250;
 
-fn find<T: DeserializeOwned>(
-    ctx: &Ctx<'_>,
-    prefix: &str,
-    namespace: &str,
-    name: &str,
-) -> Result<Option<T>, ApiError> {
+fn find<T: DeserializeOwned>(ctx: &Ctx<'_>, prefix: &str, namespace: &str, name: &str) -> Result<Option<T>, ApiError> {
     let Some(json) = ctx.app.registry.get(prefix, namespace, name) else { return Ok(None) };
     serde_json::from_slice(&json).map(Some).map_err(ApiError::internal)
 }
@@ -39,7 +34,8 @@ fn kubelet(ctx: &Ctx<'_>, node_name: &str) -> Result<(String, u16), ApiError> {
     let status = node.status.unwrap_or_default();
     let addresses = status.addresses.unwrap_or_default();
     let preferred = &ctx.app.flags.kubelet_preferred_address_types;
-    let address = preferred.iter().find_map(|kind| addresses.iter().find(|a| a.type_ == *kind && !a.address.is_empty()));
+    let address =
+        preferred.iter().find_map(|kind| addresses.iter().find(|a| a.type_ == *kind && !a.address.is_empty()));
     let Some(address) = address else {
         let known: Vec<&str> = addresses.iter().map(|a| a.type_.as_str()).collect();
         return Err(ApiError::internal(format!("no preferred addresses found; known addresses: {known:?}")));
@@ -241,15 +237,18 @@ pub(super) async fn service_proxy(ctx: &Ctx<'_>) -> Result<Destination, ApiError
         let same = |n: &Option<String>| n.as_deref().unwrap_or_default() == port.name.as_deref().unwrap_or_default();
         let number = slice.ports.iter().flatten().find(|p| same(&p.name)).and_then(|p| p.port);
         let Some(number) = number.and_then(|n| u16::try_from(n).ok()) else { continue };
-        let ready = slice
-            .endpoints
-            .iter()
-            .flatten()
-            .filter(|e| e.conditions.as_ref().and_then(|c| c.ready) != Some(false));
+        let ready =
+            slice.endpoints.iter().flatten().filter(|e| e.conditions.as_ref().and_then(|c| c.ready) != Some(false));
         let hosts: Vec<&String> = ready.filter_map(|e| e.addresses.first()).collect();
         if let Some(host) = hosts.get(rand::random::<u32>() as usize % hosts.len().max(1)) {
             let tls = scheme == "https";
-            return Ok(Destination { tls, host: (*host).clone(), port: number, path: behind_proxy(ctx), kubelet: false });
+            return Ok(Destination {
+                tls,
+                host: (*host).clone(),
+                port: number,
+                path: behind_proxy(ctx),
+                kubelet: false,
+            });
         }
     }
     Err(no_endpoints())

@@ -65,7 +65,8 @@ pub async fn serve(
     };
     let log = ctx.info.subresource == "log";
     let request = outgoing(ctx, &destination, body)?;
-    let mut answer = ctx.app.kubelets.send(&destination, request).await.map_err(|why| bad_gateway(&destination, &why))?;
+    let mut answer =
+        ctx.app.kubelets.send(&destination, request).await.map_err(|why| bad_gateway(&destination, &why))?;
 
     if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
         let Some(client) = upgrade else {
@@ -147,11 +148,7 @@ fn copy_headers(from: &HeaderMap, to: &mut HeaderMap) {
     }
 }
 
-fn outgoing(
-    ctx: &Ctx<'_>,
-    destination: &Destination,
-    body: RequestBody,
-) -> Result<Request<RequestBody>, ApiError> {
+fn outgoing(ctx: &Ctx<'_>, destination: &Destination, body: RequestBody) -> Result<Request<RequestBody>, ApiError> {
     let uri: Uri = destination.path.parse().map_err(|e| ApiError::bad_request(format!("path: {e}")))?;
     let mut request = Request::new(body);
     *request.method_mut() = ctx.parts.method.clone();
@@ -179,7 +176,8 @@ fn outgoing(
             headers.insert(header::UPGRADE, protocol.clone());
         }
     }
-    let host = if destination.host.contains(':') { format!("[{}]", destination.host) } else { destination.host.clone() };
+    let host =
+        if destination.host.contains(':') { format!("[{}]", destination.host) } else { destination.host.clone() };
     let host = HeaderValue::from_str(&format!("{host}:{}", destination.port));
     headers.insert(header::HOST, host.map_err(|e| ApiError::bad_request(format!("host: {e}")))?);
     if ctx.info.subresource == "proxy" {
@@ -194,8 +192,7 @@ fn outgoing(
 
 fn without_token(headers: &HeaderMap) -> Option<Vec<HeaderValue>> {
     const TOKEN: &str = "base64url.bearer.authorization.k8s.io.";
-    let all: Vec<&str> =
-        headers.get_all("sec-websocket-protocol").iter().filter_map(|v| v.to_str().ok()).collect();
+    let all: Vec<&str> = headers.get_all("sec-websocket-protocol").iter().filter_map(|v| v.to_str().ok()).collect();
     if !all.iter().any(|v| v.contains(TOKEN)) {
         return None;
     }
@@ -233,7 +230,9 @@ async fn kubelet_error(ctx: &Ctx<'_>, answer: Response<Incoming>) -> ApiError {
                 401 => ("Unauthorized", "the server has asked for the client to provide credentials".to_owned()),
                 403 => ("Forbidden", text.clone()),
                 404 => ("NotFound", "the server could not find the requested resource".to_owned()),
-                405 => ("MethodNotAllowed", "the server does not allow this method on the requested resource".to_owned()),
+                405 => {
+                    ("MethodNotAllowed", "the server does not allow this method on the requested resource".to_owned())
+                }
                 503 => ("ServiceUnavailable", "the server is currently unable to handle the request".to_owned()),
                 _ => ("", format!("an error on the server ({text:?}) has prevented the request from succeeding")),
             };

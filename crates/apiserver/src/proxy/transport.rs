@@ -111,7 +111,8 @@ fn unverified(identity: Option<(&str, &str)>) -> Result<ClientConfig, Error> {
         Some((cert, key)) => {
             use rustls_pki_types::pem::PemObject;
             let certificates = pki::tls::certificates(cert)?;
-            let key = rustls_pki_types::PrivateKeyDer::from_pem_slice(key.as_bytes()).map_err(|e| bad(e.to_string()))?;
+            let key =
+                rustls_pki_types::PrivateKeyDer::from_pem_slice(key.as_bytes()).map_err(|e| bad(e.to_string()))?;
             builder.with_client_auth_cert(certificates, key).map_err(|e| bad(e.to_string()))
         }
     }

@@ -30,11 +30,12 @@ pub(super) async fn run(
         }
     };
     let session = tls.get_ref().1;
-    let certificates =
-        session.peer_certificates().unwrap_or_default().iter().map(|c| c.clone().into_owned()).collect();
+    let certificates = session.peer_certificates().unwrap_or_default().iter().map(|c| c.clone().into_owned()).collect();
     let http2 = session.alpn_protocol() == Some(b"h2");
     let peer = Arc::new(Peer { address: Some(address), certificates, identity: None });
-    if let Err(error) = if http2 { http2_loop(tls, app, peer, shutdown).await } else { http1_loop(tls, app, peer, shutdown).await } {
+    if let Err(error) =
+        if http2 { http2_loop(tls, app, peer, shutdown).await } else { http1_loop(tls, app, peer, shutdown).await }
+    {
         tracing::debug!(%address, %error, "connection ended");
     }
 }

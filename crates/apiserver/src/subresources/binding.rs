@@ -3,7 +3,7 @@
 //! Source: `pkg/registry/core/pod/storage/storage.go` (`assignPod`), behaviour.
 use crate::{
     body::{self, Body, RequestBody},
-    chain::Ctx,
+    chain::{Ctx, admit},
     codec,
     handlers::{
         create::whole_second,
@@ -38,6 +38,9 @@ pub async fn bind(ctx: &mut Ctx<'_>, endpoint: &Endpoint, body: RequestBody) -> 
     if node.is_empty() || !matches!(kind, "" | "Node") {
         return Err(invalid(name, kind, &node));
     }
+    let mut binding = admission::Body(binding);
+    admit::body(ctx, endpoint, &mut binding, options.dry_run).await?;
+    let admission::Body(binding) = binding;
     let plan = Plan {
         target: Target::Other("binding"),
         subresource: "binding",

@@ -3,7 +3,7 @@
 //! Source: `pkg/registry/core/pod/storage/eviction.go` (behaviour), KEP-85, KEP-3017.
 use crate::{
     body::{self, Body, RequestBody},
-    chain::Ctx,
+    chain::{Ctx, admit},
     codec,
     handlers::{create::whole_second, delete},
     limits,
@@ -18,7 +18,10 @@ use apimachinery::{
 };
 use http::{Response, StatusCode};
 use k8s_openapi::{
-    api::{core::v1::Pod, policy::v1::{Eviction, PodDisruptionBudget}},
+    api::{
+        core::v1::Pod,
+        policy::v1::{Eviction, PodDisruptionBudget},
+    },
     apimachinery::pkg::apis::meta::v1::Time,
 };
 use std::sync::Arc;
@@ -46,6 +49,8 @@ pub async fn evict(ctx: &mut Ctx<'_>, endpoint: &Endpoint, body: RequestBody) ->
         None => DeleteOptions::default(),
     };
     options.dry_run |= write.dry_run;
+    let mut eviction = admission::Body(eviction);
+    admit::body(ctx, endpoint, &mut eviction, options.dry_run).await?;
     let namespace = ctx.info.namespace;
     let entry = endpoint.store.read(namespace, name).await?;
     let entry = entry.ok_or_else(|| ApiError::not_found(endpoint.on(), name))?;
@@ -65,10 +70,7 @@ fn exempt(pod: &Pod) -> bool {
 }
 
 fn is_ready(pod: &Pod) -> bool {
-    pod.status
-        .iter()
-        .flat_map(|s| s.conditions.iter().flatten())
-        .any(|c| c.type_ == "Ready" && c.status == "True")
+    pod.status.iter().flat_map(|s| s.conditions.iter().flatten()).any(|c| c.type_ == "Ready" && c.status == "True")
 }
 
 fn selects(budget: &PodDisruptionBudget, pod: &Pod) -> bool {
@@ -137,7 +139,11 @@ fn decrement(budget: &mut PodDisruptionBudget, pod: &Pod) -> Result<bool, ApiErr
         return Err(refused(Some(format!("The disruption budget {name} is still being processed by the server."))));
     }
     if status.disrupted_pods.as_ref().is_some_and(|p| p.len() > MAX_DISRUPTED) {
-        let mut error = ApiError::new(403, "Forbidden", "DisruptedPods map too big - too many evictions not confirmed by PDB controller");
+        let mut error = ApiError::new(
+            403,
+            "Forbidden",
+            "DisruptedPods map too big - too many evictions not confirmed by PDB controller",
+        );
         error.details = Some(Box::default());
         return Err(error);
     }

@@ -41,7 +41,7 @@ pub async fn dispatch(
         (_, "scale") => scale::scale(ctx, endpoint, body).await,
         ("pods", "binding") => binding::bind(ctx, endpoint, body).await,
         ("pods", "eviction") => eviction::evict(ctx, endpoint, body).await,
-        ("serviceaccounts", "token") => token::request(ctx, body).await,
+        ("serviceaccounts", "token") => token::request(ctx, endpoint, body).await,
         ("pods", "log" | "exec" | "attach" | "portforward" | "proxy") | ("services" | "nodes", "proxy") => {
             proxy::serve(ctx, endpoint, body, upgrade).await
         }

@@ -1,8 +1,10 @@
 //! `serviceaccounts/token`: a token for a service account, bound to what the request names.
 use crate::{
     body::{self, Body, RequestBody},
-    chain::Ctx,
-    codec, render,
+    chain::{Ctx, admit},
+    codec,
+    registry::Endpoint,
+    render,
 };
 use apimachinery::ApiError;
 use http::{Response, StatusCode};
@@ -10,9 +12,12 @@ use k8s_openapi::api::authentication::v1::TokenRequest;
 
 /// # Errors
 /// As `auth::service_account::Issuer::token_request`; 501 without a signing key.
-pub async fn request(ctx: &mut Ctx<'_>, body: RequestBody) -> Result<Response<Body>, ApiError> {
+pub async fn request(ctx: &mut Ctx<'_>, endpoint: &Endpoint, body: RequestBody) -> Result<Response<Body>, ApiError> {
     let json = codec::body_json(&ctx.parts.headers, body::read(body).await?)?;
     let request: TokenRequest = serde_json::from_slice(&json).map_err(|e| ApiError::bad_request(e.to_string()))?;
+    let mut request = admission::Body(request);
+    admit::body(ctx, endpoint, &mut request, false).await?;
+    let admission::Body(request) = request;
     let Some(issuer) = &ctx.app.issuer else {
         return Err(ApiError::not_implemented("the server has no --service-account-signing-key-file"));
     };

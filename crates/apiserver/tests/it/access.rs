@@ -8,12 +8,28 @@ async fn nobody_gets_more_than_they_were_given() {
     cluster.post(MAPS, map("a")).await.unwrap();
     let joe = cluster.as_user(Some(JOE));
     let cases = [
-        ("GET", "/api/v1/namespaces/default/pods".to_owned(), "pods is forbidden: User \"joe\" cannot list resource \"pods\" in API group \"\" in the namespace \"default\""),
-        ("GET", format!("{MAPS}/a"), "configmaps \"a\" is forbidden: User \"joe\" cannot get resource \"configmaps\" in API group \"\" in the namespace \"default\""),
-        ("GET", "/api/v1/nodes".to_owned(), "nodes is forbidden: User \"joe\" cannot list resource \"nodes\" in API group \"\" at the cluster scope"),
+        (
+            "GET",
+            "/api/v1/namespaces/default/pods".to_owned(),
+            "pods is forbidden: User \"joe\" cannot list resource \"pods\" in API group \"\" in the namespace \"default\"",
+        ),
+        (
+            "GET",
+            format!("{MAPS}/a"),
+            "configmaps \"a\" is forbidden: User \"joe\" cannot get resource \"configmaps\" in API group \"\" in the namespace \"default\"",
+        ),
+        (
+            "GET",
+            "/api/v1/nodes".to_owned(),
+            "nodes is forbidden: User \"joe\" cannot list resource \"nodes\" in API group \"\" at the cluster scope",
+        ),
         ("GET", "/metrics".to_owned(), "forbidden: User \"joe\" cannot get path \"/metrics\""),
         // A resource nobody serves is not told apart from one that is.
-        ("GET", "/apis/x.io/v1/things".to_owned(), "things.x.io is forbidden: User \"joe\" cannot list resource \"things\" in API group \"x.io\" at the cluster scope"),
+        (
+            "GET",
+            "/apis/x.io/v1/things".to_owned(),
+            "things.x.io is forbidden: User \"joe\" cannot list resource \"things\" in API group \"x.io\" at the cluster scope",
+        ),
     ];
     for (method, path, want) in cases {
         let (code, text) = call(&joe, method, &path, None).await.unwrap_err();
@@ -42,9 +58,7 @@ async fn clients_in_this_process_are_authorized_too() {
 async fn reviews() {
     let cluster = Cluster::start().await;
     let path = "/apis/authorization.k8s.io/v1/subjectaccessreviews";
-    let review = |groups: &[&str]| {
-        json!({"spec": {"user": "x", "groups": groups, "resourceAttributes": {"verb": "get", "resource": "pods"}}})
-    };
+    let review = |groups: &[&str]| json!({"spec": {"user": "x", "groups": groups, "resourceAttributes": {"verb": "get", "resource": "pods"}}});
     assert_eq!(cluster.post(path, review(&["system:masters"])).await.unwrap()["status"]["allowed"], true);
     assert_eq!(cluster.post(path, review(&["dev"])).await.unwrap()["status"]["allowed"], false);
     let token = "/apis/authentication.k8s.io/v1/tokenreviews";

@@ -2,14 +2,13 @@
 use http::Request;
 use kube::Client;
 use serde_json::{Value, json};
-use std::{net::SocketAddr, path::Path};
+use std::path::{Path, PathBuf};
 use tokio_util::sync::CancellationToken;
 
 pub const ADMIN: &str = "token-of-admin";
 pub const JOE: &str = "token-of-joe";
 
 pub struct Cluster {
-    pub address: SocketAddr,
     pub running: apiserver::Running,
     pub shutdown: CancellationToken,
     pub dir: tempfile::TempDir,
@@ -19,7 +18,10 @@ pub struct Cluster {
 pub fn flags(dir: &Path) -> apiserver::Flags {
     let tokens = dir.join("tokens.csv");
     std::fs::write(&tokens, format!("{ADMIN},admin,1,\"system:masters\"\n{JOE},joe,2,\"dev\"\n")).unwrap();
+    let (cert, key) = serving_certificate(dir);
     apiserver::Flags {
+        tls_cert_file: Some(cert),
+        tls_private_key_file: Some(key),
         data_dir: dir.join("data"),
         cert_dir: dir.join("certs"),
         bind_address: [127, 0, 0, 1].into(),
@@ -27,6 +29,21 @@ pub fn flags(dir: &Path) -> apiserver::Flags {
         token_auth_file: Some(tokens),
         ..apiserver::Flags::default()
     }
+}
+
+fn serving_certificate(dir: &Path) -> (PathBuf, PathBuf) {
+    let (cert, key) = (dir.join("server.crt"), dir.join("server.key"));
+    if !cert.exists() {
+        let ca = pki::Authority::generate("test").unwrap();
+        let usage = pki::Usage { server: true, client: false };
+        let request =
+            pki::Request { common_name: "server".into(), dns: vec!["localhost".into()], usage, ..Default::default() };
+        let pair = ca.issue(&request).unwrap();
+        std::fs::write(dir.join("ca.crt"), ca.cert_pem()).unwrap();
+        std::fs::write(&cert, pair.cert_pem).unwrap();
+        std::fs::write(&key, pair.key_pem).unwrap();
+    }
+    (cert, key)
 }
 
 impl Cluster {
@@ -38,12 +55,18 @@ impl Cluster {
     pub async fn start_in(dir: tempfile::TempDir) -> Self {
         let shutdown = CancellationToken::new();
         let running = apiserver::start(flags(dir.path()), shutdown.clone()).await.expect("the server starts");
-        let client = client(&running, Some(ADMIN));
-        Cluster { address: running.address, client, running, shutdown, dir }
+        let client = client(dir.path(), &running, Some(ADMIN));
+        let cluster = Cluster { client, running, shutdown, dir };
+        // Pods need one; its controller does not run here.
+        let account = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default"}});
+        match cluster.post("/api/v1/namespaces/default/serviceaccounts", account).await {
+            Ok(_) | Err((409, _)) => cluster,
+            Err(other) => panic!("{other:?}"),
+        }
     }
 
     pub fn as_user(&self, token: Option<&str>) -> Client {
-        client(&self.running, token)
+        client(self.dir.path(), &self.running, token)
     }
 
     pub async fn stop(self) -> tempfile::TempDir {
@@ -90,9 +113,10 @@ impl Cluster {
     }
 }
 
-fn client(running: &apiserver::Running, token: Option<&str>) -> Client {
+fn client(dir: &Path, running: &apiserver::Running, token: Option<&str>) -> Client {
     let mut config = kube::Config::new(format!("https://localhost:{}", running.address.port()).parse().unwrap());
-    config.root_cert = Some(vec![pki::tls::certificates(&running.serving_certificate).unwrap()[0].to_vec()]);
+    let ca = std::fs::read_to_string(dir.join("ca.crt")).unwrap();
+    config.root_cert = Some(vec![pki::tls::certificates(&ca).unwrap()[0].to_vec()]);
     config.auth_info.token = token.map(|t| t.to_owned().into());
     config.read_timeout = None;
     Client::try_from(config).unwrap()

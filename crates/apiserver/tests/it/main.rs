@@ -9,4 +9,6 @@ mod lists;
 mod patches;
 mod pods;
 mod representations;
+mod services;
 mod watches;
+mod workloads;

@@ -8,7 +8,8 @@ async fn json_merge_and_strategic() {
     let path = format!("{MAPS}/a");
     let merged = cluster.patch(&path, "merge-patch+json", json!({"data": {"b": "2", "a": null}})).await.unwrap();
     assert_eq!(merged["data"], json!({"b": "2"}));
-    let operations = json!([{"op": "test", "path": "/data/b", "value": "2"}, {"op": "add", "path": "/data/c", "value": "3"}]);
+    let operations =
+        json!([{"op": "test", "path": "/data/b", "value": "2"}, {"op": "add", "path": "/data/c", "value": "3"}]);
     let patched = cluster.patch(&path, "json-patch+json", operations).await.unwrap();
     assert_eq!(patched["data"], json!({"b": "2", "c": "3"}));
     let wrong = json!([{"op": "test", "path": "/data/b", "value": "nine"}]);

@@ -16,10 +16,7 @@ async fn a_pod_is_bound_once() {
     assert!(conditions.iter().any(|c| c["type"] == "PodScheduled" && c["status"] == "True"));
     let (code, text) = bind(&cluster, "p", "n2").await.unwrap_err();
     assert_eq!(code, 409);
-    assert_eq!(
-        text,
-        "Operation cannot be fulfilled on pods/binding \"p\": pod p is already assigned to node \"n1\""
-    );
+    assert_eq!(text, "Operation cannot be fulfilled on pods/binding \"p\": pod p is already assigned to node \"n1\"");
     let on_node = cluster.get("/api/v1/pods?fieldSelector=spec.nodeName%3Dn1").await.unwrap();
     assert_eq!(on_node["items"].as_array().unwrap().len(), 1);
     let elsewhere = cluster.get("/api/v1/pods?fieldSelector=spec.nodeName%3Dn2").await.unwrap();

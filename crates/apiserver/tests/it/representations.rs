@@ -51,7 +51,7 @@ async fn formats() {
     assert!(text.contains("\n  \"metadata\": {"), "{text}");
     let request = http::Request::post(MAPS)
         .header("content-type", "application/yaml")
-        .body(b"apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: y\ndata:\n  k: v\n".to_vec())
+        .body(b"apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: from-yaml\ndata:\n  k: v\n".to_vec())
         .unwrap();
     let made: Value = cluster.client.request(request).await.unwrap();
     assert_eq!(made["data"], json!({"k": "v"}));
