@@ -63,6 +63,12 @@ impl Document {
     /// `string`, `[]Container`, `map[string]string`.
     fn type_name(&self, schema: &Value) -> String {
         if let Some(reference) = reference(schema) {
+            // A time is a string to the reader; a quantity is neither a string nor a number.
+            if let Some(plain @ ("string" | "integer" | "number" | "boolean")) =
+                self.referenced(schema).and_then(|behind| behind["type"].as_str())
+            {
+                return plain.to_owned();
+            }
             return reference.rsplit(['.', '/']).next().unwrap_or_default().to_owned();
         }
         if schema["items"].is_object() {

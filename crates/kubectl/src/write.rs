@@ -142,6 +142,17 @@ impl<'a> Writer<'a> {
         printers::changed(self.context, &self.format, resource, &object, &format!("{what}{}", self.dry_run.suffix()))
     }
 
+    /// As [`Self::report`], for an object that this program made up: its JSON has the order of Go's structures.
+    ///
+    /// # Errors
+    /// Nobody reads.
+    pub fn report_typed(&self, resource: &Resource, object: Value, what: &str) -> Result<()> {
+        match self.format {
+            Format::Json => self.context.print(printers::json_typed(&object)),
+            _ => self.report(resource, object, what),
+        }
+    }
+
     /// An object that a command made up: created and told of. `--dry-run=client` needs no server at all.
     ///
     /// # Errors
@@ -154,7 +165,7 @@ impl<'a> Writer<'a> {
             let (api_version, kind) = crate::manifests::type_of(&object)?;
             let (group, version) = api_version.split_once('/').unwrap_or(("", &api_version));
             let resource = Resource { group: group.into(), version: version.into(), kind, ..Resource::default() };
-            self.report(&resource, object.clone(), "created")?;
+            self.report_typed(&resource, object.clone(), "created")?;
             return Ok(object);
         }
         let target = select::of_object(self.context, &object).await?;

@@ -104,29 +104,35 @@ async fn list(context: &Context, matches: &ArgMatches) -> Result<()> {
     let namespace = context.namespace().await?;
     let review = json!({"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectRulesReview", "spec": {"namespace": namespace}});
     let answer = context.api().await?.post(&format!("{AUTHORIZATION}/selfsubjectrulesreviews"), &review).await?;
-    let mut rows: Vec<[String; 4]> = Vec::new();
+    let mut rows: Vec<([Vec<String>; 3], [String; 4])> = Vec::new();
     let all = |rule: &Value, field: &str| -> Vec<String> {
         rule[field].as_array().into_iter().flatten().filter_map(|v| v.as_str().map(str::to_owned)).collect()
     };
-    let shown = |list: Vec<String>| format!("[{}]", list.join(" "));
+    let shown = |list: &[String]| format!("[{}]", list.join(" "));
     for rule in answer["status"]["resourceRules"].as_array().into_iter().flatten() {
-        let groups = all(rule, "apiGroups");
+        let (groups, verbs, names) = (all(rule, "apiGroups"), all(rule, "verbs"), all(rule, "resourceNames"));
         for resource in all(rule, "resources") {
             for group in &groups {
                 let name = if group.is_empty() { resource.clone() } else { format!("{resource}.{group}") };
-                rows.push([name, "[]".into(), shown(all(rule, "resourceNames")), shown(all(rule, "verbs"))]);
+                let row = [name, "[]".into(), shown(&names), shown(&verbs)];
+                rows.push(([verbs.clone(), vec![group.clone()], vec![resource.clone()]], row));
             }
         }
     }
-    rows.sort();
     for rule in answer["status"]["nonResourceRules"].as_array().into_iter().flatten() {
-        rows.push([String::new(), shown(all(rule, "nonResourceURLs")), "[]".into(), shown(all(rule, "verbs"))]);
+        let verbs = all(rule, "verbs");
+        for url in all(rule, "nonResourceURLs") {
+            let row = [String::new(), format!("[{url}]"), "[]".into(), shown(&verbs)];
+            // The official order is that of the rules' texts, where no group at all comes last.
+            rows.push(([verbs.clone(), vec!["\u{7f}".into()], vec![url]], row));
+        }
     }
+    rows.sort();
     let mut writer = TabWriter::new();
     if !flag(matches, "no-headers") {
         writer.row(["Resources", "Non-Resource URLs", "Resource Names", "Verbs"]);
     }
-    rows.into_iter().for_each(|row| writer.row(row));
+    rows.into_iter().for_each(|(_, row)| writer.row(row));
     context.print(writer.take())
 }
 

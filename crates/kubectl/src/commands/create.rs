@@ -41,9 +41,11 @@ impl Command for Create {
             let Some(generator) = generators::find(name) else {
                 return Err(Error::message(format!("unknown command \"{name}\" for \"kubectl create\"")));
             };
-            let writer = Writer::new(context, inner, "kubectl-create")?;
+            // `create secret generic`: the flags of the innermost command count.
+            let own = inner.subcommand().map_or(inner, |(_, own)| own);
+            let writer = Writer::new(context, own, "kubectl-create")?;
             let mut object = (generator.make)(inner)?;
-            if flag(inner, "save-config") {
+            if flag(own, "save-config") {
                 remember_applied(&mut object)?;
             }
             writer.create_generated(object).await?;

@@ -49,8 +49,9 @@ impl Command for Explain {
             Some((mapper.resource(&name).ok()?, parts.get(n..)?))
         });
         let Some((resource, path)) = found else {
-            mapper.resource(parts.first().copied().unwrap_or_default())?;
-            return Ok(());
+            let name = parts.first().copied().unwrap_or_default();
+            eprintln!("the server doesn't have a resource type \"{name}\"");
+            return Err(Error::Exit(1));
         };
         let version = text(matches, "api-version");
         let resource = if version.is_empty() { resource } else { mapper.kind(&version, &resource.kind)? };

@@ -3,7 +3,7 @@ use super::Command;
 use crate::{
     Context, Error, Result,
     select::{self, text},
-    write::{self, Writer},
+    write::{self, DryRun, Writer},
 };
 use async_trait::async_trait;
 use clap::{Arg, ArgMatches, Command as Words};
@@ -48,6 +48,11 @@ impl Command for Expose {
             }
             let object = context.api().await?.get(&target.path()).await?;
             let mut service = service(&object, matches)?;
+            if writer.dry_run == DryRun::Client {
+                let resource = context.mapper().await?.resource("services")?.clone();
+                writer.report_typed(&resource, service, "exposed")?;
+                continue;
+            }
             if let Some(namespace) = &target.namespace {
                 service["metadata"]["namespace"] = json!(namespace);
             }

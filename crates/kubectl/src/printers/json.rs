@@ -1,9 +1,8 @@
 //! JSON as Go prints it: four spaces, sorted keys, `<`, `>` and `&` escaped.
 use serde::Serialize;
-use serde_json::Value;
 
 /// The text, with a final newline.
-pub fn to_string(value: &Value) -> String {
+pub fn to_string<T: Serialize>(value: &T) -> String {
     let mut out = Vec::new();
     let formatter = serde_json::ser::PrettyFormatter::with_indent(b"    ");
     let mut serializer = serde_json::Serializer::with_formatter(&mut out, formatter);

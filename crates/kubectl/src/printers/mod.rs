@@ -1,5 +1,6 @@
 //! Output: `-o yaml`, `json`, `name`, `jsonpath`, `custom-columns`, and tables.
 mod columns;
+mod go_order;
 mod json;
 pub mod table;
 pub mod tabwriter;
@@ -8,6 +9,7 @@ use crate::{Context, Error, Result, jsonpath::JsonPath, mapper::Resource};
 use clap::Arg;
 use serde_json::Value;
 
+pub use go_order::to_string as json_typed;
 pub use json::to_string as json_string;
 
 /// The formats a command can print an object in, for its error message.

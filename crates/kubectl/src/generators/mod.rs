@@ -1,4 +1,6 @@
 //! The objects that `kubectl create <kind>` makes from flags. Pure: flags in, object out.
+mod policy;
+
 use crate::{
     Error, Result,
     select::{flag, text, words},
@@ -17,10 +19,7 @@ pub struct Generator {
 
 /// Every kind, in the order that help lists them.
 pub const ALL: &[Generator] = &[
-    Generator {
-        words: || named("clusterrole", "Create a cluster role").args(rule_flags()).arg(repeated("aggregation-rule")),
-        make: |m| role(m, "ClusterRole"),
-    },
+    Generator { words: policy::cluster_role_words, make: policy::cluster_role },
     Generator {
         words: || binding_words("clusterrolebinding", "Create a cluster role binding for a particular cluster role"),
         make: |m| binding(m, "ClusterRoleBinding"),
@@ -43,11 +42,13 @@ pub const ALL: &[Generator] = &[
         make: cron_job,
     },
     Generator { words: deployment_words, make: deployment },
+    Generator { words: policy::ingress_words, make: policy::ingress },
     Generator { words: || job_words(named("job", "Create a job with the specified name")), make: job },
     Generator {
         words: || named("namespace", "Create a namespace with the specified name").visible_alias("ns"),
         make: |m| Ok(object("v1", "Namespace", m, json!({"spec": {}, "status": {}}))),
     },
+    Generator { words: policy::budget_words, make: policy::budget },
     Generator {
         words: || {
             named("priorityclass", "Create a priority class with the specified name")
@@ -131,6 +132,10 @@ fn data_words(words: Words) -> Words {
 fn data(matches: &ArgMatches) -> Result<Vec<(String, Vec<u8>)>> {
     if flag(matches, "append-hash") {
         return Err(Error::message("--append-hash is not implemented"));
+    }
+    let from_files = !words(matches, "from-file").is_empty() || !words(matches, "from-literal").is_empty();
+    if from_files && !words(matches, "from-env-file").is_empty() {
+        return Err(Error::message("from-env-file cannot be combined with from-file or from-literal"));
     }
     let mut found: Vec<(String, Vec<u8>)> = Vec::new();
     for literal in words(matches, "from-literal") {
@@ -242,6 +247,9 @@ fn secret(matches: &ArgMatches) -> Result<Value> {
         }
         "tls" => {
             let content = |flag: &str| required(inner, flag).and_then(|path| read(Path::new(&path)));
+            if !String::from_utf8_lossy(&content("cert")?).contains("-----BEGIN") {
+                return Err(Error::message("tls: failed to find any PEM data in certificate input"));
+            }
             let pair = vec![("tls.crt".to_owned(), content("cert")?), ("tls.key".to_owned(), content("key")?)];
             ("kubernetes.io/tls".to_owned(), pair)
         }

@@ -1,0 +1,70 @@
+//! JSON with keys in the order of Go's structures, as the official one prints objects that it made itself.
+//!
+//! Maps of the user's (labels, data, …) and keys that are not known here are sorted, and come last.
+use super::json;
+use serde::{Serialize, Serializer};
+use serde_json::Value;
+
+/// The order of fields of all kinds that commands make up. No two kinds contradict each other.
+const ORDER: &[&str] = &[
+    "kind", "apiVersion", "apiGroup", "metadata", "clusters", "users", "contexts", "current-context", "name",
+    "namespace", "creationTimestamp", "labels", "annotations", "value", "globalDefault", "description",
+    "preemptionPolicy", "verbs", "apiGroups", "resources", "resourceNames", "nonResourceURLs", "rules",
+    "aggregationRule", "subjects", "roleRef", "immutable", "data", "stringData", "binaryData", "type", "schedule",
+    "jobTemplate", "minAvailable", "spec", "status", "hard", "scopes", "ingressClassName", "defaultBackend", "tls",
+    "hosts", "secretName", "host", "http", "paths", "path", "pathType", "backend", "service", "replicas", "selector",
+    "maxUnavailable", "template", "strategy", "volumes", "initContainers", "containers", "image", "command", "args",
+    "ports", "env", "restartPolicy", "dnsPolicy", "protocol", "port", "targetPort", "nodePort",
+    "clusterIP", "externalIPs", "sessionAffinity", "loadBalancerIP", "externalName", "server", "tls-server-name",
+    "insecure-skip-tls-verify", "certificate-authority", "certificate-authority-data", "proxy-url", "cluster",
+    "client-certificate", "client-certificate-data", "client-key", "client-key-data", "token", "username", "password",
+    "exec", "user", "extensions",
+];
+
+/// Maps whose keys are the user's.
+const MAPS: [&str; 8] = ["labels", "annotations", "data", "stringData", "binaryData", "matchLabels", "hard", "limits"];
+
+struct Ordered<'a> {
+    value: &'a Value,
+    plain: bool,
+}
+
+impl Serialize for Ordered<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.value {
+            Value::Object(map) => {
+                let rank = |key: &str| ORDER.iter().position(|known| *known == key).unwrap_or(ORDER.len());
+                let mut entries: Vec<_> = map.iter().collect();
+                entries.sort_by_key(|(key, _)| (if self.plain { 0 } else { rank(key) }, *key));
+                serializer.collect_map(
+                    entries.into_iter().map(|(key, value)| {
+                        (key, Ordered { value, plain: !self.plain && MAPS.contains(&key.as_str()) })
+                    }),
+                )
+            }
+            Value::Array(items) => serializer.collect_seq(items.iter().map(|value| Ordered { value, plain: false })),
+            other => other.serialize(serializer),
+        }
+    }
+}
+
+/// The text, with a final newline.
+pub fn to_string(value: &Value) -> String {
+    json::to_string(&Ordered { value, plain: false })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_come_before_labels_and_labels_are_sorted() {
+        let value = serde_json::json!({"apiVersion": "v1", "kind": "Pod",
+            "metadata": {"labels": {"name": "x", "kind": "y"}, "name": "web"}});
+        let text: String = to_string(&value).split_whitespace().collect();
+        assert_eq!(
+            text,
+            r#"{"kind":"Pod","apiVersion":"v1","metadata":{"name":"web","labels":{"kind":"y","name":"x"}}}"#
+        );
+    }
+}
