@@ -18,7 +18,12 @@ const SIGNER: &str = "kubernetes.io/kube-apiserver-client-kubelet";
 ///
 /// # Errors
 /// The bootstrap kubeconfig is of no use, the request is denied, or a file cannot be written.
-pub async fn obtain(bootstrap: &Path, kubeconfig: &Path, config: &Config, shutdown: &CancellationToken) -> Result<(), Error> {
+pub async fn obtain(
+    bootstrap: &Path,
+    kubeconfig: &Path,
+    config: &Config,
+    shutdown: &CancellationToken,
+) -> Result<(), Error> {
     let invalid = |what: String| Error::Invalid(format!("bootstrap: {what}"));
     let client = Connection::Kubeconfig(bootstrap.to_owned()).client().await.map_err(|e| invalid(e.to_string()))?;
     let key = pki::PrivateKey::generate().map_err(|e| invalid(e.to_string()))?;
@@ -49,7 +54,11 @@ pub async fn obtain(bootstrap: &Path, kubeconfig: &Path, config: &Config, shutdo
         let Ok(current) = api.get(&name).await else { continue };
         let status = current.status.unwrap_or_default();
         if let Some(denied) = status.conditions.iter().flatten().find(|c| c.type_ == "Denied" || c.type_ == "Failed") {
-            return Err(invalid(format!("certificate signing request {name} was {}: {}", denied.type_, denied.message.clone().unwrap_or_default())));
+            return Err(invalid(format!(
+                "certificate signing request {name} was {}: {}",
+                denied.type_,
+                denied.message.clone().unwrap_or_default()
+            )));
         }
         if let Some(ByteString(certificate)) = status.certificate {
             return write(bootstrap, kubeconfig, config, &certificate, key.to_pem()).map_err(invalid);
@@ -58,7 +67,13 @@ pub async fn obtain(bootstrap: &Path, kubeconfig: &Path, config: &Config, shutdo
 }
 
 /// The bootstrap kubeconfig with the user's credentials replaced by the certificate.
-fn write(bootstrap: &Path, kubeconfig: &Path, config: &Config, certificate: &[u8], key_pem: &str) -> Result<(), String> {
+fn write(
+    bootstrap: &Path,
+    kubeconfig: &Path,
+    config: &Config,
+    certificate: &[u8],
+    key_pem: &str,
+) -> Result<(), String> {
     let text = std::fs::read_to_string(bootstrap).map_err(|e| e.to_string())?;
     let mut value = apimachinery::codec::yaml::parse(&text).map_err(|e| e.to_string())?;
     let pair = config.cert_dir.join("kubelet-client-current.pem");

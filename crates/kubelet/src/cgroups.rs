@@ -35,11 +35,6 @@ impl Cgroups {
         }
     }
 
-    /// Whether this host uses the unified hierarchy.
-    pub fn is_v2(&self) -> bool {
-        self.v2
-    }
-
     /// The sandbox's cgroup parent, in the form the runtime expects of the driver in use.
     pub fn parent(&self, pod: &Pod) -> String {
         if !self.enabled {

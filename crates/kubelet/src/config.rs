@@ -13,24 +13,95 @@ use crate::flags::Flags;
 
 /// Fields of upstream's type that this kubelet accepts without acting on them.
 const NOT_ACTED_ON: &[&str] = &[
-    "allowedUnsafeSysctls", "configMapAndSecretChangeDetectionStrategy", "containerLogMaxWorkers",
-    "containerLogMonitorInterval", "contentionProfiling", "cpuCFSQuotaPeriod", "cpuManagerPolicy", "cpuManagerPolicyOptions",
-    "cpuManagerReconcilePeriod", "crashLoopBackOff", "enableContentionProfiling", "enableControllerAttachDetach",
-    "enableDebugFlagsHandler", "enableDebuggingHandlers", "enableProfilingHandler", "enableSystemLogHandler",
-    "enableSystemLogQuery", "enforceNodeAllocatable", "eventBurst", "eventRecordQPS", "evictionHard",
-    "evictionMaxPodGracePeriod", "evictionMinimumReclaim", "evictionPressureTransitionPeriod", "evictionSoft",
-    "evictionSoftGracePeriod", "failCgroupV1", "featureGates", "fileCheckFrequency", "flushFrequency", "hairpinMode",
-    "httpCheckFrequency", "imageMaximumGCAge", "imagePullCredentialsVerificationPolicy", "ipTablesDropBit",
-    "ipTablesMasqueradeBit", "kernelMemcgNotification", "kubeAPIBurst", "kubeAPIQPS", "kubeReserved", "kubeReservedCgroup",
-    "kubeletCgroups", "localStorageCapacityIsolation", "logging", "makeIPTablesUtilChains", "maxOpenFiles",
-    "maxParallelImagePulls", "memoryManagerPolicy", "memorySwap", "memoryThrottlingFactor", "mergeDefaultEvictionSettings",
-    "nodeLeaseDurationSeconds", "nodeStatusMaxImages", "nodeStatusReportFrequency", "oomScoreAdj", "podPidsLimit",
-    "podsPerCore", "preloadedImagesVerificationAllowlist", "protectKernelDefaults", "providerID", "qosReserved", "readOnlyPort",
-    "registryBurst", "registryPullQPS", "reservedMemory", "reservedSystemCPUs", "runOnce", "runtimeRequestTimeout", "seccompDefault", "serializeImagePulls",
-    "serverTLSBootstrap", "showHiddenMetricsForVersion", "shutdownGracePeriod", "shutdownGracePeriodByPodPriority",
-    "shutdownGracePeriodCriticalPods", "singleProcessOOMKill", "streamingConnectionIdleTimeout", "syncFrequency",
-    "systemCgroups", "systemReserved", "systemReservedCgroup", "tlsCipherSuites", "tlsMinVersion", "topologyManagerPolicy",
-    "topologyManagerPolicyOptions", "topologyManagerScope", "tracing", "userNamespaces", "volumePluginDir",
+    "allowedUnsafeSysctls",
+    "configMapAndSecretChangeDetectionStrategy",
+    "containerLogMaxWorkers",
+    "containerLogMonitorInterval",
+    "contentionProfiling",
+    "cpuCFSQuotaPeriod",
+    "cpuManagerPolicy",
+    "cpuManagerPolicyOptions",
+    "cpuManagerReconcilePeriod",
+    "crashLoopBackOff",
+    "enableContentionProfiling",
+    "enableControllerAttachDetach",
+    "enableDebugFlagsHandler",
+    "enableDebuggingHandlers",
+    "enableProfilingHandler",
+    "enableSystemLogHandler",
+    "enableSystemLogQuery",
+    "enforceNodeAllocatable",
+    "eventBurst",
+    "eventRecordQPS",
+    "evictionHard",
+    "evictionMaxPodGracePeriod",
+    "evictionMinimumReclaim",
+    "evictionPressureTransitionPeriod",
+    "evictionSoft",
+    "evictionSoftGracePeriod",
+    "failCgroupV1",
+    "featureGates",
+    "fileCheckFrequency",
+    "flushFrequency",
+    "hairpinMode",
+    "httpCheckFrequency",
+    "imageMaximumGCAge",
+    "imagePullCredentialsVerificationPolicy",
+    "ipTablesDropBit",
+    "ipTablesMasqueradeBit",
+    "kernelMemcgNotification",
+    "kubeAPIBurst",
+    "kubeAPIQPS",
+    "kubeReserved",
+    "kubeReservedCgroup",
+    "kubeletCgroups",
+    "localStorageCapacityIsolation",
+    "logging",
+    "makeIPTablesUtilChains",
+    "maxOpenFiles",
+    "maxParallelImagePulls",
+    "memoryManagerPolicy",
+    "memorySwap",
+    "memoryThrottlingFactor",
+    "mergeDefaultEvictionSettings",
+    "nodeLeaseDurationSeconds",
+    "nodeStatusMaxImages",
+    "nodeStatusReportFrequency",
+    "oomScoreAdj",
+    "podPidsLimit",
+    "podsPerCore",
+    "preloadedImagesVerificationAllowlist",
+    "protectKernelDefaults",
+    "providerID",
+    "qosReserved",
+    "readOnlyPort",
+    "registryBurst",
+    "registryPullQPS",
+    "reservedMemory",
+    "reservedSystemCPUs",
+    "runOnce",
+    "runtimeRequestTimeout",
+    "seccompDefault",
+    "serializeImagePulls",
+    "serverTLSBootstrap",
+    "showHiddenMetricsForVersion",
+    "shutdownGracePeriod",
+    "shutdownGracePeriodByPodPriority",
+    "shutdownGracePeriodCriticalPods",
+    "singleProcessOOMKill",
+    "streamingConnectionIdleTimeout",
+    "syncFrequency",
+    "systemCgroups",
+    "systemReserved",
+    "systemReservedCgroup",
+    "tlsCipherSuites",
+    "tlsMinVersion",
+    "topologyManagerPolicy",
+    "topologyManagerPolicyOptions",
+    "topologyManagerScope",
+    "tracing",
+    "userNamespaces",
+    "volumePluginDir",
     "volumeStatsAggPeriod",
 ];
 
@@ -197,7 +268,10 @@ fn parse(text: &str) -> Result<File, String> {
     if let Some(fields) = value.as_object_mut() {
         for name in NOT_ACTED_ON {
             if fields.remove(*name).is_some() {
-                tracing::warn!(field = name, "this KubeletConfiguration field is known but not yet supported; it has no effect");
+                tracing::warn!(
+                    field = name,
+                    "this KubeletConfiguration field is known but not yet supported; it has no effect"
+                );
             }
         }
     }
@@ -228,7 +302,8 @@ fn combine(flags: &Flags, file: File) -> Result<Config, Error> {
     };
     let mut taints = file.register_with_taints.unwrap_or_default();
     if !flags.register_with_taints.is_empty() {
-        taints = flags.register_with_taints.iter().map(|t| parse_taint(t)).collect::<Result<_, _>>().map_err(invalid)?;
+        taints =
+            flags.register_with_taints.iter().map(|t| parse_taint(t)).collect::<Result<_, _>>().map_err(invalid)?;
     }
     let cgroup_root = flags.cgroup_root.clone().or(file.cgroup_root).unwrap_or_default();
     let trimmed = cgroup_root.trim_matches('/');
@@ -237,7 +312,8 @@ fn combine(flags: &Flags, file: File) -> Result<Config, Error> {
     let max_log = apimachinery::quantity::Quantity::parse(max_log)
         .map_err(|e| invalid(format!("containerLogMaxSize {max_log:?}: {e}")))?;
     let resolv_conf = flags.resolv_conf.clone().or(file.resolv_conf).unwrap_or_else(default_resolv_conf);
-    let cluster_dns = if flags.cluster_dns.is_empty() { file.cluster_dns.unwrap_or_default() } else { flags.cluster_dns.clone() };
+    let cluster_dns =
+        if flags.cluster_dns.is_empty() { file.cluster_dns.unwrap_or_default() } else { flags.cluster_dns.clone() };
     Ok(Config {
         node_name,
         node_ips: flags.node_ip.clone(),
@@ -266,11 +342,20 @@ fn combine(flags: &Flags, file: File) -> Result<Config, Error> {
         max_pods: flags.max_pods.or(file.max_pods).unwrap_or(110),
         pod_cidr: flags.pod_cidr.clone().or(file.pod_cidr).filter(|c| !c.is_empty()),
         cluster_dns,
-        cluster_domain: flags.cluster_domain.clone().or(file.cluster_domain).unwrap_or_default().trim_matches('.').to_owned(),
+        cluster_domain: flags
+            .cluster_domain
+            .clone()
+            .or(file.cluster_domain)
+            .unwrap_or_default()
+            .trim_matches('.')
+            .to_owned(),
         resolv_conf: Some(resolv_conf).filter(|p| !p.is_empty()).map(PathBuf::from),
         address: flags.address.or(file.address).unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
         port: flags.port.or(file.port).unwrap_or(10250),
-        healthz_address: flags.healthz_bind_address.or(file.healthz_bind_address).unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+        healthz_address: flags
+            .healthz_bind_address
+            .or(file.healthz_bind_address)
+            .unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)),
         healthz_port: flags.healthz_port.or(file.healthz_port).unwrap_or(10248),
         tls_cert_file: flags.tls_cert_file.clone().or(file.tls_cert_file),
         tls_private_key_file: flags.tls_private_key_file.clone().or(file.tls_private_key_file),
@@ -301,7 +386,9 @@ fn absolute(path: &Path) -> PathBuf {
 fn duration(text: Option<String>, default_s: u64) -> Result<Duration, Error> {
     match text.as_deref() {
         None | Some("" | "0s" | "0") => Ok(Duration::from_secs(default_s)),
-        Some(text) => apimachinery::duration::parse(text).map_err(|e| Error::Invalid(format!("duration {text:?}: {e}"))),
+        Some(text) => {
+            apimachinery::duration::parse(text).map_err(|e| Error::Invalid(format!("duration {text:?}: {e}")))
+        }
     }
 }
 

@@ -30,7 +30,12 @@ pub fn sandbox(pod: &Pod, attempt: u32, config: &Config, cgroup_parent: String) 
     let context = spec::spec(pod).security_context.as_ref();
     let sysctls = context.and_then(|c| c.sysctls.as_ref()).into_iter().flatten();
     v1::PodSandboxConfig {
-        metadata: Some(v1::PodSandboxMetadata { name: name.into(), uid: uid.into(), namespace: namespace.into(), attempt }),
+        metadata: Some(v1::PodSandboxMetadata {
+            name: name.into(),
+            uid: uid.into(),
+            namespace: namespace.into(),
+            attempt,
+        }),
         hostname: network::hostname(pod, config),
         log_directory: labels::pod_log_dir(&config.pod_logs_dir, namespace, name, uid).to_string_lossy().into_owned(),
         dns_config: Some(network::dns(pod, config)),
@@ -107,7 +112,13 @@ pub fn container(input: &Input<'_>) -> Result<v1::ContainerConfig, String> {
         tty: container.tty.unwrap_or(false),
         linux: Some(v1::LinuxContainerConfig {
             resources: Some(linux_resources(input)),
-            security_context: Some(security::container(pod, input.kind, container, input.target_id.clone(), &input.config.root_dir)),
+            security_context: Some(security::container(
+                pod,
+                input.kind,
+                container,
+                input.target_id.clone(),
+                &input.config.root_dir,
+            )),
         }),
         cdi_devices: Vec::new(),
     })
@@ -136,26 +147,36 @@ fn mounts(input: &Input<'_>, lookup: &dyn Fn(&str) -> Option<String>) -> Result<
     let mut own_hosts = false;
     for (index, mount) in container.volume_mounts.iter().flatten().enumerate() {
         let volume = input.volumes.get(&mount.name);
-        let path = volume.ok_or_else(|| format!("cannot find volume \"{}\" to mount into container \"{}\"", mount.name, container.name))?;
-        let sub_path = match (mount.sub_path.as_deref().unwrap_or_default(), mount.sub_path_expr.as_deref().unwrap_or_default()) {
-            ("", "") => String::new(),
-            ("", expression) => {
-                let expanded = env::expand(expression, lookup);
-                if expanded.contains("$(") {
-                    return Err(format!("missing value for subPathExpr \"{expression}\""));
+        let path = volume.ok_or_else(|| {
+            format!("cannot find volume \"{}\" to mount into container \"{}\"", mount.name, container.name)
+        })?;
+        let sub_path =
+            match (mount.sub_path.as_deref().unwrap_or_default(), mount.sub_path_expr.as_deref().unwrap_or_default()) {
+                ("", "") => String::new(),
+                ("", expression) => {
+                    let expanded = env::expand(expression, lookup);
+                    if expanded.contains("$(") {
+                        return Err(format!("missing value for subPathExpr \"{expression}\""));
+                    }
+                    expanded
                 }
-                expanded
-            }
-            (plain, _) => plain.to_owned(),
-        };
+                (plain, _) => plain.to_owned(),
+            };
         let host_path = match sub_path.is_empty() {
             true => path.clone(),
-            false => volumes::subpath::bind(&pod_dir, &mount.name, path, &container.name, index, &sub_path)
-                .map_err(|e| format!("failed to prepare subPath for volumeMount \"{}\" of container \"{}\": {e}", mount.name, container.name))?,
+            false => {
+                volumes::subpath::bind(&pod_dir, &mount.name, path, &container.name, index, &sub_path).map_err(|e| {
+                    format!(
+                        "failed to prepare subPath for volumeMount \"{}\" of container \"{}\": {e}",
+                        mount.name, container.name
+                    )
+                })?
+            }
         };
         // What the kubelet writes is never the container's to change.
         let fixed = spec::spec(pod).volumes.iter().flatten().any(|v| {
-            v.name == mount.name && (v.config_map.is_some() || v.secret.is_some() || v.downward_api.is_some() || v.projected.is_some())
+            v.name == mount.name
+                && (v.config_map.is_some() || v.secret.is_some() || v.downward_api.is_some() || v.projected.is_some())
         });
         let propagation = match mount.mount_propagation.as_deref() {
             Some("HostToContainer") => v1::MountPropagation::PropagationHostToContainer,

@@ -65,7 +65,9 @@ async fn from_sources(source: &Source<'_>) -> Result<Vars, String> {
         let prefix = from.prefix.as_deref().unwrap_or_default();
         if let Some(reference) = &from.config_map_ref {
             match source.objects.config_map(namespace, &reference.name).await {
-                Ok(map) => all.extend(map.data.unwrap_or_default().into_iter().map(|(k, v)| (format!("{prefix}{k}"), v))),
+                Ok(map) => {
+                    all.extend(map.data.unwrap_or_default().into_iter().map(|(k, v)| (format!("{prefix}{k}"), v)))
+                }
                 Err(error) if error.not_found && reference.optional == Some(true) => {}
                 Err(error) => return Err(error.message),
             }
@@ -92,9 +94,11 @@ async fn referred(source: &Source<'_>, var: &EnvVar) -> Result<Option<String>, S
         return field(source.pod, &reference.field_path, Some(source)).map(Some);
     }
     if let Some(reference) = &from.resource_field_ref {
-        let named = reference.container_name.as_deref().filter(|n| !n.is_empty()).and_then(|n| spec::find(source.pod, n));
+        let named =
+            reference.container_name.as_deref().filter(|n| !n.is_empty()).and_then(|n| spec::find(source.pod, n));
         let container = named.as_ref().map_or(source.container, |(_, c)| c);
-        return resource_field(container, &reference.resource, reference.divisor.as_ref(), source.allocatable).map(Some);
+        return resource_field(container, &reference.resource, reference.divisor.as_ref(), source.allocatable)
+            .map(Some);
     }
     if let Some(reference) = &from.config_map_key_ref {
         let optional = reference.optional == Some(true);
@@ -200,8 +204,14 @@ fn lines(map: &Option<BTreeMap<String, String>>) -> String {
 ///
 /// # Errors
 /// There is no such resource.
-pub fn resource_field(container: &Container, resource: &str, divisor: Option<&Quantity>, node: Amounts) -> Result<String, String> {
-    let (kind, name) = resource.split_once('.').ok_or_else(|| format!("unsupported container resource : {resource}"))?;
+pub fn resource_field(
+    container: &Container,
+    resource: &str,
+    divisor: Option<&Quantity>,
+    node: Amounts,
+) -> Result<String, String> {
+    let (kind, name) =
+        resource.split_once('.').ok_or_else(|| format!("unsupported container resource : {resource}"))?;
     let milli = name == "cpu";
     let wanted = container.resources.as_ref();
     let amount = match (kind, name) {
@@ -271,9 +281,15 @@ mod tests {
     #[test]
     fn expansion() {
         let value = |name: &str| (name == "A").then(|| "1".to_owned());
-        for (text, want) in
-            [("$(A)", "1"), ("$$(A)", "$(A)"), ("$(B)", "$(B)"), ("a$", "a$"), ("$(A", "$(A"), ("x$(A)y$(A)", "x1y1"), ("$A", "$A")]
-        {
+        for (text, want) in [
+            ("$(A)", "1"),
+            ("$$(A)", "$(A)"),
+            ("$(B)", "$(B)"),
+            ("a$", "a$"),
+            ("$(A", "$(A"),
+            ("x$(A)y$(A)", "x1y1"),
+            ("$A", "$A"),
+        ] {
             assert_eq!(expand(text, value), want, "{text}");
         }
     }
@@ -291,7 +307,9 @@ mod tests {
 
     #[test]
     fn fields() {
-        let pod: Pod = serde_json::from_value(serde_json::json!({"metadata": {"name": "p", "labels": {"a": "b", "c": "d"}}})).expect("a pod");
+        let pod: Pod =
+            serde_json::from_value(serde_json::json!({"metadata": {"name": "p", "labels": {"a": "b", "c": "d"}}}))
+                .expect("a pod");
         assert_eq!(field(&pod, "metadata.labels", None), Ok("a=\"b\"\nc=\"d\"".into()));
         assert_eq!(field(&pod, "metadata.labels['c']", None), Ok("d".into()));
         assert!(field(&pod, "spec.nope", None).is_err());

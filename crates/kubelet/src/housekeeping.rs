@@ -78,7 +78,8 @@ fn left_over(found: &std::collections::HashMap<String, String>, uid: &str) -> Po
 /// it is below the low one.
 async fn images(kubelet: &Kubelet) -> Result<(), cri::Error> {
     let info = kubelet.runtime.image_fs_info().await?;
-    let Some(place) = info.image_filesystems.first().and_then(|f| f.fs_id.as_ref()).map(|id| id.mountpoint.clone()) else {
+    let Some(place) = info.image_filesystems.first().and_then(|f| f.fs_id.as_ref()).map(|id| id.mountpoint.clone())
+    else {
         return Ok(());
     };
     let used = || {
@@ -98,7 +99,8 @@ async fn images(kubelet: &Kubelet) -> Result<(), cri::Error> {
     let mut unused: BTreeMap<std::cmp::Reverse<u64>, String> = BTreeMap::new();
     for image in kubelet.runtime.list_images().await? {
         let names: Vec<&String> = image.repo_tags.iter().chain(&image.repo_digests).chain([&image.id]).collect();
-        let spared = image.pinned || names.iter().any(|n| in_use.contains(*n) || n.as_str() == infra || n.contains("pause"));
+        let spared =
+            image.pinned || names.iter().any(|n| in_use.contains(*n) || n.as_str() == infra || n.contains("pause"));
         if !spared {
             unused.insert(std::cmp::Reverse(image.size), image.id);
         }

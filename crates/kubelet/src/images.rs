@@ -44,7 +44,9 @@ pub fn normalize(image: &str) -> Result<String, String> {
         None => (path, None),
     };
     let (registry, repository) = match name.split_once('/') {
-        Some((first, rest)) if first.contains(['.', ':']) || first == "localhost" => (first.to_owned(), rest.to_owned()),
+        Some((first, rest)) if first.contains(['.', ':']) || first == "localhost" => {
+            (first.to_owned(), rest.to_owned())
+        }
         Some(_) => ("docker.io".to_owned(), name.to_owned()),
         None => ("docker.io".to_owned(), format!("library/{name}")),
     };
@@ -53,9 +55,14 @@ pub fn normalize(image: &str) -> Result<String, String> {
         let inner = part.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "._-".contains(c));
         inner && edge(part.chars().next()) && edge(part.chars().last())
     };
-    if repository.is_empty() || !repository.split('/').all(part_ok) || tag.is_some_and(|t| t.is_empty() || t.len() > 128) {
+    if repository.is_empty()
+        || !repository.split('/').all(part_ok)
+        || tag.is_some_and(|t| t.is_empty() || t.len() > 128)
+    {
         if repository.chars().any(|c| c.is_ascii_uppercase()) {
-            return Err(format!("couldn't parse image name \"{image}\": invalid reference format: repository name ({repository}) must be lowercase"));
+            return Err(format!(
+                "couldn't parse image name \"{image}\": invalid reference format: repository name ({repository}) must be lowercase"
+            ));
         }
         return Err(invalid());
     }
@@ -103,7 +110,11 @@ impl Images {
         let policy = container.image_pull_policy.as_deref().unwrap_or("IfNotPresent");
         match (policy, present) {
             ("IfNotPresent" | "Never", Some(found)) => {
-                told(false, "Pulled", format!("Container image \"{image}\" already present on machine and can be accessed by the pod"));
+                told(
+                    false,
+                    "Pulled",
+                    format!("Container image \"{image}\" already present on machine and can be accessed by the pod"),
+                );
                 return Ok(found);
             }
             ("Never", None) => {
@@ -143,8 +154,10 @@ impl Images {
         let asked = Instant::now();
         let _permit = self.pulls.acquire().await;
         let began = Instant::now();
-        let mut last: Result<String, cri::Error> = Err(cri::Error::Malformed { method: "PullImage", missing: "attempt" });
-        let mut auths: Vec<Option<v1::AuthConfig>> = credentials(objects, pod, full).await.into_iter().map(Some).collect();
+        let mut last: Result<String, cri::Error> =
+            Err(cri::Error::Malformed { method: "PullImage", missing: "attempt" });
+        let mut auths: Vec<Option<v1::AuthConfig>> =
+            credentials(objects, pod, full).await.into_iter().map(Some).collect();
         if auths.is_empty() {
             auths.push(None);
         }
@@ -160,10 +173,15 @@ impl Images {
                 self.backoff.lock().reset(key);
                 let found = runtime.image_status(full).await.ok().flatten();
                 let size = found.as_ref().map_or(0, |f| f.size);
-                told(false, "Pulled", format!(
-                    "Successfully pulled image \"{image}\" in {} ({} including waiting). Image size: {size} bytes.",
-                    rounded(began), rounded(asked)
-                ));
+                told(
+                    false,
+                    "Pulled",
+                    format!(
+                        "Successfully pulled image \"{image}\" in {} ({} including waiting). Image size: {size} bytes.",
+                        rounded(began),
+                        rounded(asked)
+                    ),
+                );
                 Ok(found.unwrap_or(v1::Image { id: reference, ..Default::default() }))
             }
             Err(error) => {
@@ -202,7 +220,9 @@ async fn credentials(objects: &Objects, pod: &Pod, full: &str) -> Vec<v1::AuthCo
     for reference in spec::spec(pod).image_pull_secrets.iter().flatten() {
         match objects.secret(spec::namespace(pod), &reference.name).await {
             Ok(secret) => all.extend(of_secret(&secret, full)),
-            Err(error) => tracing::warn!(pod = %spec::describe(pod), secret = %reference.name, %error, "unable to retrieve pull secret; the image pull may not succeed"),
+            Err(error) => {
+                tracing::warn!(pod = %spec::describe(pod), secret = %reference.name, %error, "unable to retrieve pull secret; the image pull may not succeed")
+            }
         }
     }
     all
@@ -240,7 +260,8 @@ fn of_secret(secret: &Secret, full: &str) -> Vec<v1::AuthConfig> {
 
 fn auth(registry: String, entry: Entry) -> v1::AuthConfig {
     let (mut username, mut password) = (entry.username, entry.password);
-    if username.is_empty() && let Ok(bytes) = base64::engine::general_purpose::STANDARD.decode(entry.auth.trim())
+    if username.is_empty()
+        && let Ok(bytes) = base64::engine::general_purpose::STANDARD.decode(entry.auth.trim())
         && let Some((user, secret)) = String::from_utf8_lossy(&bytes).split_once(':')
     {
         (username, password) = (user.to_owned(), secret.to_owned());
@@ -279,7 +300,11 @@ mod tests {
             ("reg.io:5000/a", Some("reg.io:5000/a:latest")),
             ("localhost/a", Some("localhost/a:latest")),
             ("a@sha256:00", Some("docker.io/library/a@sha256:00")),
-            ("", None), ("A", None), ("a:", None), ("a b", None), ("-a", None),
+            ("", None),
+            ("A", None),
+            ("a:", None),
+            ("a b", None),
+            ("-a", None),
         ] {
             assert_eq!(normalize(image).ok().as_deref(), want, "{image}");
         }

@@ -22,7 +22,6 @@ pub const POD_DELETION_GRACE_PERIOD: &str = "io.kubernetes.pod.deletionGracePeri
 
 /// Where a pod came from: `api` or `file`.
 pub const CONFIG_SOURCE: &str = "kubernetes.io/config.source";
-pub const CONFIG_SEEN: &str = "kubernetes.io/config.seen";
 pub const CONFIG_HASH: &str = "kubernetes.io/config.hash";
 pub const CONFIG_MIRROR: &str = "kubernetes.io/config.mirror";
 

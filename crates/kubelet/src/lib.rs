@@ -15,6 +15,7 @@ mod housekeeping;
 mod images;
 mod kubelet;
 mod labels;
+mod log_rotation;
 mod logs;
 mod network;
 mod node;

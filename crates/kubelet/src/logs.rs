@@ -10,7 +10,7 @@ mod tests;
 
 pub use follow::read;
 pub use options::{Options, Refusal, Stream};
-pub use rotate::{Error, rotate};
+pub use rotate::rotate;
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -128,5 +128,6 @@ fn suffix(path: &Path, file: &Path) -> String {
 
 /// `YYYYMMDD-HHMMSS`
 fn is_stamp(text: &str) -> bool {
-    text.len() == 15 && text.bytes().enumerate().all(|(at, byte)| if at == 8 { byte == b'-' } else { byte.is_ascii_digit() })
+    text.len() == 15
+        && text.bytes().enumerate().all(|(at, byte)| if at == 8 { byte == b'-' } else { byte.is_ascii_digit() })
 }

@@ -137,7 +137,9 @@ fn parse_resolv_conf(text: &str) -> v1::DnsConfig {
         match words.next() {
             Some("nameserver") => dns.servers.extend(words.next().map(str::to_owned)),
             // The last one counts.
-            Some("search") => dns.searches = words.map(|w| w.trim_end_matches('.').to_owned()).filter(|w| !w.is_empty()).collect(),
+            Some("search") => {
+                dns.searches = words.map(|w| w.trim_end_matches('.').to_owned()).filter(|w| !w.is_empty()).collect()
+            }
             Some("options") => dns.options = words.map(str::to_owned).collect(),
             _ => {}
         }
@@ -157,7 +159,10 @@ mod tests {
     #[test]
     fn resolver_files() {
         let dns = parse_resolv_conf("# x\nnameserver 1.1.1.1\nsearch a. b\noptions ndots:2 edns0\n");
-        assert_eq!((dns.servers, dns.searches, dns.options), (vec!["1.1.1.1".into()], vec!["a".into(), "b".into()], vec!["ndots:2".into(), "edns0".into()]));
+        assert_eq!(
+            (dns.servers, dns.searches, dns.options),
+            (vec!["1.1.1.1".into()], vec!["a".into(), "b".into()], vec!["ndots:2".into(), "edns0".into()])
+        );
     }
 
     #[test]
@@ -166,7 +171,9 @@ mod tests {
         config.cluster_dns = vec!["10.96.0.10".into()];
         config.cluster_domain = "cluster.local".into();
         config.resolv_conf = None;
-        let pod = pod("{containers: [], dnsConfig: {nameservers: [9.9.9.9], searches: [x], options: [{name: ndots, value: '2'}]}}");
+        let pod = pod(
+            "{containers: [], dnsConfig: {nameservers: [9.9.9.9], searches: [x], options: [{name: ndots, value: '2'}]}}",
+        );
         let dns = dns(&pod, &config);
         assert_eq!(dns.servers, ["10.96.0.10", "9.9.9.9"]);
         assert_eq!(dns.searches, ["ns.svc.cluster.local", "svc.cluster.local", "cluster.local", "x"]);
@@ -177,6 +184,9 @@ mod tests {
     fn hosts() {
         let pod = pod("{containers: [], subdomain: s, hostAliases: [{ip: 1.2.3.4, hostnames: [a, b]}]}");
         let text = hosts_file(&pod, &["10.0.0.1".into()], "cluster.local");
-        assert!(text.ends_with("10.0.0.1\tp.s.ns.svc.cluster.local\tp\n\n# Entries added by HostAliases.\n1.2.3.4\ta\tb\n"), "{text}");
+        assert!(
+            text.ends_with("10.0.0.1\tp.s.ns.svc.cluster.local\tp\n\n# Entries added by HostAliases.\n1.2.3.4\ta\tb\n"),
+            "{text}"
+        );
     }
 }

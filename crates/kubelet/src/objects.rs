@@ -62,7 +62,13 @@ impl Objects {
     }
 
     /// A token of the pod's service account, bound to the pod.
-    pub async fn token(&self, pod: &Pod, audience: Option<&str>, expiration_s: i64, now: Timestamp) -> Result<String, Missing> {
+    pub async fn token(
+        &self,
+        pod: &Pod,
+        audience: Option<&str>,
+        expiration_s: i64,
+        now: Timestamp,
+    ) -> Result<String, Missing> {
         let account = spec::spec(pod).service_account_name.as_deref().unwrap_or("default");
         let key =
             (spec::uid(pod).to_owned(), account.to_owned(), audience.unwrap_or_default().to_owned(), expiration_s);

@@ -113,7 +113,8 @@ fn plan_sandbox(pod: &Pod, seen: &Observed, attempt: u32, plan: &mut Plan) {
     if spec::restart_policy(pod) == "Never" && attempt != 0 && !seen.containers.is_empty() {
         return;
     }
-    let succeeded = |c: &Container| seen.container(&c.name).is_some_and(|s| s.state == State::Exited && s.exit_code == 0);
+    let succeeded =
+        |c: &Container| seen.container(&c.name).is_some_and(|s| s.state == State::Exited && s.exit_code == 0);
     let skip = |c: &Container| spec::restart_policy(pod) == "OnFailure" && succeeded(c);
     let main: Vec<usize> =
         spec::spec(pod).containers.iter().enumerate().filter(|(_, c)| !skip(c)).map(|(index, _)| index).collect();
@@ -176,7 +177,8 @@ fn plan_init(pod: &Pod, seen: &Observed, probes: &Results, plan: &mut Plan) -> b
     start.dedup();
     // A sidecar that is running already is not started a second time by its predecessor's success.
     start.retain(|index| {
-        let running = containers.get(*index).and_then(|c| seen.active(&c.name)).is_some_and(|s| s.state == State::Running);
+        let running =
+            containers.get(*index).and_then(|c| seen.active(&c.name)).is_some_and(|s| s.state == State::Running);
         !running || plan.kill.iter().any(|kill| containers.get(*index).is_some_and(|c| c.name == kill.name))
     });
     start.into_iter().for_each(|index| plan.start(Kind::Init, index));
@@ -203,7 +205,10 @@ fn step_of_init(pod: &Pod, container: &Container, status: &observed::Container, 
                 match probes.get(&status.id, ProbeKind::Startup) {
                     None => return Step::Wait,
                     Some(false) => {
-                        return kill(Because::Startup, format!("Init container {} failed startup probe", container.name));
+                        return kill(
+                            Because::Startup,
+                            format!("Init container {} failed startup probe", container.name),
+                        );
                     }
                     Some(true) => {}
                 }

@@ -3,7 +3,8 @@ use super::*;
 use crate::observed::{Container as Seen, Sandbox};
 
 fn pod(spec: &str) -> Pod {
-    let value = apimachinery::codec::yaml::parse(&format!("metadata: {{name: p, namespace: ns, uid: u}}\nspec: {spec}"));
+    let value =
+        apimachinery::codec::yaml::parse(&format!("metadata: {{name: p, namespace: ns, uid: u}}\nspec: {spec}"));
     serde_json::from_value(value.expect("yaml")).expect("a pod")
 }
 
@@ -11,7 +12,12 @@ fn pod(spec: &str) -> Pod {
 fn seen(sandbox: &str, containers: &[&str]) -> Observed {
     let sandboxes = match sandbox {
         "" => vec![],
-        state => vec![Sandbox { id: "s".into(), ready: state == "ready", ips: vec!["10.0.0.1".into()], ..Default::default() }],
+        state => vec![Sandbox {
+            id: "s".into(),
+            ready: state == "ready",
+            ips: vec!["10.0.0.1".into()],
+            ..Default::default()
+        }],
     };
     let containers = containers.iter().map(|text| {
         let (name, state) = text.split_once(':').expect("name:state");
@@ -52,7 +58,12 @@ fn plans() {
         (one, "ready", &["a:run"], ""),
         (one, "ready", &["a:exit0"], "start Main 0"),
         (one, "ready", &["a:created"], "start Main 0"),
-        (one, "ready", &["a:unknown"], "kill a (Container is in \"unknown\" state, try killing it before restart); start Main 0"),
+        (
+            one,
+            "ready",
+            &["a:unknown"],
+            "kill a (Container is in \"unknown\" state, try killing it before restart); start Main 0",
+        ),
         (one, "dead", &["a:exit137"], "kill-pod; sandbox 1; start Main 0"),
         (never, "ready", &["a:exit1"], "kill-pod"),
         (never, "dead", &["a:exit1"], "kill-pod"),

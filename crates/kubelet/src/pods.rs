@@ -53,7 +53,15 @@ impl Pods {
         }
     }
 
-    fn start(&self, workers: &mut BTreeMap<String, Entry>, kubelet: &Arc<Kubelet>, uid: String, desired: Desired, pod: Arc<Pod>, shutdown: &CancellationToken) {
+    fn start(
+        &self,
+        workers: &mut BTreeMap<String, Entry>,
+        kubelet: &Arc<Kubelet>,
+        uid: String,
+        desired: Desired,
+        pod: Arc<Pod>,
+        shutdown: &CancellationToken,
+    ) {
         let (sender, receiver) = watch::channel(desired);
         let wake = Arc::new(Notify::new());
         workers.insert(uid.clone(), Entry { desired: sender, wake: wake.clone(), status: None, admitted: false });
@@ -94,11 +102,6 @@ impl Pods {
         self.workers.lock().values().filter_map(with_status).collect()
     }
 
-    /// The pod as it is wanted.
-    pub fn by_uid(&self, uid: &str) -> Option<Arc<Pod>> {
-        self.workers.lock().get(uid)?.desired.borrow().clone()
-    }
-
     /// Keeps a pod's newest status for [`Pods::all`].
     pub fn set_status(&self, uid: &str, status: &PodStatus) {
         if let Some(entry) = self.workers.lock().get_mut(uid) {
@@ -118,7 +121,8 @@ impl Pods {
         let mut workers = self.workers.lock();
         let node = kubelet.node.as_ref().and_then(|cache| cache.get("", &kubelet.config.node_name));
         let active = |(uid, entry): (&String, &Entry)| {
-            let done = entry.status.as_ref().is_some_and(|s| matches!(s.phase.as_deref(), Some("Failed" | "Succeeded")));
+            let done =
+                entry.status.as_ref().is_some_and(|s| matches!(s.phase.as_deref(), Some("Failed" | "Succeeded")));
             let other = entry.desired.borrow().clone()?;
             (entry.admitted && !done && !spec::is_terminal(&other) && uid != spec::uid(pod)).then_some(other)
         };

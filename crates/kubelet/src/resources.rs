@@ -191,7 +191,9 @@ mod tests {
 
     #[test]
     fn the_larger_of_init_and_main_counts() {
-        let pod = pod("spec: {initContainers: [{name: i, resources: {requests: {cpu: 2}}}, {name: s, restartPolicy: Always, resources: {requests: {cpu: 500m}}}], containers: [{name: a, resources: {requests: {cpu: 1}}}]}");
+        let pod = pod(
+            "spec: {initContainers: [{name: i, resources: {requests: {cpu: 2}}}, {name: s, restartPolicy: Always, resources: {requests: {cpu: 500m}}}], containers: [{name: a, resources: {requests: {cpu: 1}}}]}",
+        );
         assert_eq!(pod_requests(&pod).cpu_milli, 2000);
     }
 }

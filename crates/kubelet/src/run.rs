@@ -19,7 +19,7 @@ use crate::objects::Objects;
 use crate::pods::Pods;
 use crate::probes::results::Results;
 use crate::resources::Amounts;
-use crate::{Error, housekeeping, node, pleg, server, sources};
+use crate::{Error, housekeeping, log_rotation, node, pleg, server, sources};
 
 const RUNTIME_POLL: Duration = Duration::from_millis(200);
 /// Needed to lower the OOM score of a process.
@@ -92,7 +92,12 @@ async fn wait_for(runtime: &dyn Runtime) {
     }
 }
 
-async fn start(config: Arc<Config>, runtime: Arc<dyn Runtime>, client: Option<kube::Client>, stop: &CancellationToken) -> Result<Arc<Kubelet>, Error> {
+async fn start(
+    config: Arc<Config>,
+    runtime: Arc<dyn Runtime>,
+    client: Option<kube::Client>,
+    stop: &CancellationToken,
+) -> Result<Arc<Kubelet>, Error> {
     let facts = node::gather(&*runtime, &config.root_dir).await;
     let driver = match runtime.runtime_config().await.ok().and_then(|c| c.linux) {
         Some(linux) if linux.cgroup_driver() == cri::v1::CgroupDriver::Systemd => "systemd",
@@ -137,6 +142,7 @@ async fn start(config: Arc<Config>, runtime: Arc<dyn Runtime>, client: Option<ku
         tokio::spawn(node::run(setup, stop.clone()));
     }
     tokio::spawn(pleg::run(kubelet.clone(), stop.clone()));
+    tokio::spawn(log_rotation::run(kubelet.clone(), stop.clone()));
     let (files_known, files) = tokio::sync::oneshot::channel();
     match config.static_pod_path.clone() {
         Some(path) => drop(tokio::spawn(sources::watch_files(kubelet.clone(), path, files_known, stop.clone()))),

@@ -72,7 +72,13 @@ pub fn sandbox(pod: &Pod, root: &std::path::Path) -> v1::LinuxSandboxSecurityCon
 }
 
 /// A container's security context; what it does not say, the pod's says.
-pub fn container(pod: &Pod, kind: Kind, container: &Container, target_id: Option<String>, root: &std::path::Path) -> v1::LinuxContainerSecurityContext {
+pub fn container(
+    pod: &Pod,
+    kind: Kind,
+    container: &Container,
+    target_id: Option<String>,
+    root: &std::path::Path,
+) -> v1::LinuxContainerSecurityContext {
     let own = container.security_context.clone().unwrap_or_default();
     let shared = spec::spec(pod).security_context.as_ref();
     let user = own.run_as_user.or(shared.and_then(|c| c.run_as_user));
@@ -97,8 +103,17 @@ pub fn container(pod: &Pod, kind: Kind, container: &Container, target_id: Option
         supplemental_groups_policy: i32::from(strict),
         no_new_privs: own.allow_privilege_escalation == Some(false),
         masked_paths: paths(&[
-            "/proc/asound", "/proc/acpi", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats",
-            "/proc/timer_list", "/proc/timer_stats", "/proc/sched_debug", "/proc/scsi", "/sys/firmware",
+            "/proc/asound",
+            "/proc/acpi",
+            "/proc/interrupts",
+            "/proc/kcore",
+            "/proc/keys",
+            "/proc/latency_stats",
+            "/proc/timer_list",
+            "/proc/timer_stats",
+            "/proc/sched_debug",
+            "/proc/scsi",
+            "/sys/firmware",
             "/sys/devices/virtual/powercap",
         ]),
         readonly_paths: paths(&["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"]),
@@ -111,7 +126,12 @@ pub fn container(pod: &Pod, kind: Kind, container: &Container, target_id: Option
 ///
 /// # Errors
 /// Upstream's words.
-pub fn verify_non_root(pod: &Pod, container: &Container, image_uid: Option<i64>, image_user: &str) -> Result<(), String> {
+pub fn verify_non_root(
+    pod: &Pod,
+    container: &Container,
+    image_uid: Option<i64>,
+    image_user: &str,
+) -> Result<(), String> {
     let own = container.security_context.as_ref();
     let shared = spec::spec(pod).security_context.as_ref();
     let non_root = own.and_then(|c| c.run_as_non_root).or(shared.and_then(|c| c.run_as_non_root)).unwrap_or(false);

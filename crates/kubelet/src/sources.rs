@@ -48,7 +48,12 @@ pub async fn watch_api(kubelet: Arc<Kubelet>, cache: Cache<Pod>, shutdown: Cance
 }
 
 /// Hands the pods of manifests to their workers and keeps their mirrors in the API, until `shutdown`.
-pub async fn watch_files(kubelet: Arc<Kubelet>, path: PathBuf, ready: tokio::sync::oneshot::Sender<()>, shutdown: CancellationToken) {
+pub async fn watch_files(
+    kubelet: Arc<Kubelet>,
+    path: PathBuf,
+    ready: tokio::sync::oneshot::Sender<()>,
+    shutdown: CancellationToken,
+) {
     let mut known: BTreeMap<String, Arc<Pod>> = BTreeMap::new();
     let mut ready = Some(ready);
     loop {
@@ -90,7 +95,8 @@ fn read_all(path: &Path, node: &str) -> BTreeMap<String, Arc<Pod>> {
         if hidden || !fits {
             continue;
         }
-        let pod = std::fs::read_to_string(&file).map_err(|e| e.to_string()).and_then(|text| static_pod(&text, &file, node));
+        let pod =
+            std::fs::read_to_string(&file).map_err(|e| e.to_string()).and_then(|text| static_pod(&text, &file, node));
         match pod {
             Ok(pod) => {
                 pods.insert(spec::uid(&pod).to_owned(), Arc::new(pod));
@@ -145,7 +151,8 @@ async fn keep_mirror(kubelet: &Kubelet, pod: &Pod) {
     let Some(client) = &kubelet.client else { return };
     let hash = spec::annotation(pod, labels::CONFIG_HASH);
     if let Some(mirror) = kubelet.pods.mirror(pod) {
-        let same = spec::annotation(&mirror, labels::CONFIG_MIRROR) == hash && mirror.metadata.deletion_timestamp.is_none();
+        let same =
+            spec::annotation(&mirror, labels::CONFIG_MIRROR) == hash && mirror.metadata.deletion_timestamp.is_none();
         if same {
             return;
         }
@@ -196,7 +203,8 @@ mod tests {
         assert_eq!((spec::name(&pod), spec::namespace(&pod)), ("web-n1", "default"));
         assert!(spec::is_static(&pod));
         assert_eq!(spec::spec(&pod).containers[0].image_pull_policy.as_deref(), Some("Always"));
-        let changed = static_pod(&text.replace("image: b", "image: c:1"), Path::new("/m/web.yaml"), "n1").expect("valid");
+        let changed =
+            static_pod(&text.replace("image: b", "image: c:1"), Path::new("/m/web.yaml"), "n1").expect("valid");
         assert_ne!(spec::uid(&pod), spec::uid(&changed));
         assert!(static_pod("kind: Service", Path::new("x"), "n").is_err());
     }

@@ -144,5 +144,8 @@ fn the_start_of_the_last_entries() {
         std::fs::write(&path, content).unwrap();
         assert_eq!(tail_start(&mut File::open(&path).unwrap(), lines).unwrap(), wanted, "{lines}");
     }
-    assert_eq!(super::rotate::rotated_name(Path::new("/l/0.log"), jiff::Timestamp::UNIX_EPOCH), Path::new("/l/0.log.19700101-000000"));
+    assert_eq!(
+        super::rotate::rotated_name(Path::new("/l/0.log"), jiff::Timestamp::UNIX_EPOCH),
+        Path::new("/l/0.log.19700101-000000")
+    );
 }

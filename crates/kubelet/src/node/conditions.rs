@@ -28,7 +28,8 @@ impl Health {
         let available = facts::memory(&meminfo, "MemAvailable");
         let full = |free: u64, all: u64, percent: u64| all > 0 && free.saturating_mul(100) / all < percent;
         let disk = rustix::fs::statvfs(root_dir).is_ok_and(|s| {
-            full(s.f_bavail, s.f_blocks, DISK_THRESHOLD_PERCENT) || full(s.f_favail, s.f_files, INODES_THRESHOLD_PERCENT)
+            full(s.f_bavail, s.f_blocks, DISK_THRESHOLD_PERCENT)
+                || full(s.f_favail, s.f_files, INODES_THRESHOLD_PERCENT)
         });
         Health {
             memory_pressure: capacity_bytes > 0 && available > 0 && available < MEMORY_THRESHOLD_BYTES,
@@ -98,7 +99,12 @@ mod tests {
         let third = all(&Health::default(), &second, at(3));
         let ready = |list: &[NodeCondition]| {
             let c = list.iter().find(|c| c.type_ == "Ready").expect("it is there").clone();
-            (c.status, c.reason.unwrap_or_default(), c.last_transition_time.map(|t| t.0), c.last_heartbeat_time.map(|t| t.0))
+            (
+                c.status,
+                c.reason.unwrap_or_default(),
+                c.last_transition_time.map(|t| t.0),
+                c.last_heartbeat_time.map(|t| t.0),
+            )
         };
         assert_eq!(ready(&first), ("False".into(), "KubeletNotReady".into(), Some(at(1)), Some(at(1))));
         assert_eq!(ready(&second), ("True".into(), "KubeletReady".into(), Some(at(2)), Some(at(2))));

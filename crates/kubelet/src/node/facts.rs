@@ -43,7 +43,8 @@ fn huge_pages() -> Vec<(i64, i64)> {
     let mut found = Vec::new();
     for entry in fs::read_dir("/sys/kernel/mm/hugepages").into_iter().flatten().flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
-        let kilobytes = name.strip_prefix("hugepages-").and_then(|n| n.strip_suffix("kB")).and_then(|n| n.parse::<i64>().ok());
+        let kilobytes =
+            name.strip_prefix("hugepages-").and_then(|n| n.strip_suffix("kB")).and_then(|n| n.parse::<i64>().ok());
         let count = line(&entry.path().join("nr_hugepages").to_string_lossy()).parse::<i64>().unwrap_or(0);
         found.extend(kilobytes.map(|kb| (kb * 1024, kb * 1024 * count)));
     }
@@ -83,6 +84,9 @@ mod tests {
     fn the_machines_files() {
         assert_eq!(memory("MemTotal:       16 kB\nMemFree: 3 kB\n", "MemTotal"), 16_384);
         assert_eq!(memory("", "MemTotal"), 0);
-        assert_eq!(os_image("NAME=\"x\"\nPRETTY_NAME=\"Debian GNU/Linux 12 (bookworm)\"\n"), "Debian GNU/Linux 12 (bookworm)");
+        assert_eq!(
+            os_image("NAME=\"x\"\nPRETTY_NAME=\"Debian GNU/Linux 12 (bookworm)\"\n"),
+            "Debian GNU/Linux 12 (bookworm)"
+        );
     }
 }

@@ -77,7 +77,8 @@ async fn register(setup: &Setup) {
 async fn adopt(nodes: &Api<Node>, name: &str, wanted: &Node) -> kube::Result<()> {
     let there = nodes.get(name).await?;
     let labels = wanted.metadata.labels.as_ref();
-    let same = labels.is_none_or(|l| l.iter().all(|(k, v)| there.metadata.labels.as_ref().and_then(|t| t.get(k)) == Some(v)));
+    let same =
+        labels.is_none_or(|l| l.iter().all(|(k, v)| there.metadata.labels.as_ref().and_then(|t| t.get(k)) == Some(v)));
     if same {
         return Ok(());
     }
@@ -97,7 +98,9 @@ async fn observe(setup: &Setup) -> Health {
 fn runtime_problem(answer: &v1::StatusResponse) -> Option<String> {
     let conditions = answer.status.as_ref().map(|s| s.conditions.as_slice()).unwrap_or_default();
     let find = |name: &str| conditions.iter().find(|c| c.r#type == name);
-    for (name, text) in [("RuntimeReady", "container runtime not ready"), ("NetworkReady", "container runtime network not ready")] {
+    for (name, text) in
+        [("RuntimeReady", "container runtime not ready"), ("NetworkReady", "container runtime network not ready")]
+    {
         match find(name) {
             Some(c) if c.status => {}
             Some(c) => return Some(format!("{text}: {name}=false reason:{} message:{}", c.reason, c.message)),

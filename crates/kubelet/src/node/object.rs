@@ -84,11 +84,19 @@ pub fn new(config: &Config, facts: &Facts, port: u16, health: &Health, now: Time
 }
 
 /// The status; what others write into it stays.
-pub fn status(config: &Config, facts: &Facts, port: u16, health: &Health, old: &NodeStatus, now: Timestamp) -> NodeStatus {
+pub fn status(
+    config: &Config,
+    facts: &Facts,
+    port: u16,
+    health: &Health,
+    old: &NodeStatus,
+    now: Timestamp,
+) -> NodeStatus {
     let mut all = capacity(config, facts);
     let mut free = allocatable(config, facts);
     // Extended resources are put there by others.
-    let extended = |list: &Option<Resources>| list.clone().unwrap_or_default().into_iter().filter(|(name, _)| name.contains('/'));
+    let extended =
+        |list: &Option<Resources>| list.clone().unwrap_or_default().into_iter().filter(|(name, _)| name.contains('/'));
     all.extend(extended(&old.capacity));
     free.extend(extended(&old.allocatable));
     NodeStatus {
@@ -96,7 +104,9 @@ pub fn status(config: &Config, facts: &Facts, port: u16, health: &Health, old: &
         allocatable: Some(free),
         conditions: Some(conditions::all(health, old.conditions.as_deref().unwrap_or_default(), now)),
         addresses: Some(addresses(config)),
-        daemon_endpoints: Some(NodeDaemonEndpoints { kubelet_endpoint: Some(DaemonEndpoint { port: i32::from(port) }) }),
+        daemon_endpoints: Some(NodeDaemonEndpoints {
+            kubelet_endpoint: Some(DaemonEndpoint { port: i32::from(port) }),
+        }),
         images: Some(health.images.clone()).filter(|images| !images.is_empty()),
         node_info: Some(NodeSystemInfo {
             machine_id: facts.machine_id.clone(),
@@ -129,5 +139,10 @@ pub fn differs(old: &NodeStatus, new: &NodeStatus) -> bool {
 
 /// What events about the node refer to; upstream puts the name where the uid belongs.
 pub fn event_reference(name: &str) -> ObjectReference {
-    ObjectReference { kind: Some("Node".into()), name: Some(name.to_owned()), uid: Some(name.to_owned()), ..Default::default() }
+    ObjectReference {
+        kind: Some("Node".into()),
+        name: Some(name.to_owned()),
+        uid: Some(name.to_owned()),
+        ..Default::default()
+    }
 }

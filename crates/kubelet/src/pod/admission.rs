@@ -29,10 +29,11 @@ pub fn admit(pod: &Pod, view: &View<'_>) -> Option<Verdict> {
     if count + 1 > view.max_pods {
         return Some(out_of("pods", 1, as_i64(count), as_i64(view.max_pods)));
     }
-    let used = view.others.iter().map(|other| resources::pod_requests(other)).fold(Amounts::default(), |sum, more| Amounts {
-        cpu_milli: sum.cpu_milli.saturating_add(more.cpu_milli),
-        memory_bytes: sum.memory_bytes.saturating_add(more.memory_bytes),
-    });
+    let used =
+        view.others.iter().map(|other| resources::pod_requests(other)).fold(Amounts::default(), |sum, more| Amounts {
+            cpu_milli: sum.cpu_milli.saturating_add(more.cpu_milli),
+            memory_bytes: sum.memory_bytes.saturating_add(more.memory_bytes),
+        });
     let asked = resources::pod_requests(pod);
     if asked.cpu_milli > 0 && used.cpu_milli.saturating_add(asked.cpu_milli) > view.allocatable.cpu_milli {
         return Some(out_of("cpu", asked.cpu_milli, used.cpu_milli, view.allocatable.cpu_milli));
@@ -102,7 +103,8 @@ fn term_fits(term: &NodeSelectorTerm, labels: &BTreeMap<String, String>, name: &
         _ => None,
     };
     let matches = |key: &str, op: &str, values: &Option<Vec<String>>, value: Option<&str>| {
-        let requirement = operator(op).and_then(|op| Requirement::new(key, op, values.clone().unwrap_or_default()).ok());
+        let requirement =
+            operator(op).and_then(|op| Requirement::new(key, op, values.clone().unwrap_or_default()).ok());
         requirement.is_some_and(|r| r.matches(value))
     };
     expressions.iter().all(|e| matches(&e.key, &e.operator, &e.values, labels.get(&e.key).map(String::as_str)))
@@ -120,9 +122,17 @@ mod tests {
 
     #[test]
     fn reasons() {
-        let node: Node = serde_json::from_value(serde_json::json!({"metadata": {"name": "n", "labels": {"a": "b"}}})).expect("a node");
-        let others = [Arc::new(pod("{containers: [{name: a, ports: [{containerPort: 80, hostPort: 80}], resources: {requests: {cpu: 1}}}]}"))];
-        let view = View { allocatable: Amounts { cpu_milli: 2000, memory_bytes: 1 << 30 }, max_pods: 2, node: Some(&node), others: &others };
+        let node: Node = serde_json::from_value(serde_json::json!({"metadata": {"name": "n", "labels": {"a": "b"}}}))
+            .expect("a node");
+        let others = [Arc::new(pod(
+            "{containers: [{name: a, ports: [{containerPort: 80, hostPort: 80}], resources: {requests: {cpu: 1}}}]}",
+        ))];
+        let view = View {
+            allocatable: Amounts { cpu_milli: 2000, memory_bytes: 1 << 30 },
+            max_pods: 2,
+            node: Some(&node),
+            others: &others,
+        };
         for (spec, want) in [
             ("{containers: [{name: a}]}", None),
             ("{containers: [{name: a, resources: {requests: {cpu: 2}}}]}", Some("OutOfcpu")),

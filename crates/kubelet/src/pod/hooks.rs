@@ -13,7 +13,13 @@ const HTTP_TIMEOUT: Duration = Duration::from_secs(30);
 ///
 /// # Errors
 /// What went wrong, for the event.
-pub async fn run(kubelet: &Kubelet, id: &str, container: &Container, pod_ip: &str, hook: &LifecycleHandler) -> Result<(), String> {
+pub async fn run(
+    kubelet: &Kubelet,
+    id: &str,
+    container: &Container,
+    pod_ip: &str,
+    hook: &LifecycleHandler,
+) -> Result<(), String> {
     if let Some(exec) = &hook.exec {
         let command = exec.command.clone().unwrap_or_default();
         let answer = kubelet.runtime.exec_sync(id, &command, Duration::ZERO).await.map_err(|e| e.to_string())?;

@@ -29,7 +29,14 @@ pub fn grace_of(pod: &Pod, name: &str, because: plan::Because) -> i64 {
 }
 
 /// Ends one container. `message` is the Killing event's.
-pub async fn container(kubelet: &Kubelet, pod: &Pod, seen: &observed::Container, pod_ip: &str, message: &str, grace_s: i64) -> Result<(), cri::Error> {
+pub async fn container(
+    kubelet: &Kubelet,
+    pod: &Pod,
+    seen: &observed::Container,
+    pod_ip: &str,
+    message: &str,
+    grace_s: i64,
+) -> Result<(), cri::Error> {
     let began = Instant::now();
     let found = spec::find(pod, &seen.name);
     let kind = found.as_ref().map_or(Kind::Main, |(kind, _)| *kind);
@@ -38,7 +45,9 @@ pub async fn container(kubelet: &Kubelet, pod: &Pod, seen: &observed::Container,
     let hook = match &found {
         Some((_, container)) => container.lifecycle.as_ref().and_then(|l| l.pre_stop.clone()),
         // A container of another kubelet's time: the hook is written on it.
-        None => seen.annotations.get(labels::PRE_STOP).and_then(|json| serde_json::from_str::<LifecycleHandler>(json).ok()),
+        None => {
+            seen.annotations.get(labels::PRE_STOP).and_then(|json| serde_json::from_str::<LifecycleHandler>(json).ok())
+        }
     };
     if let Some(hook) = hook.filter(|_| grace_s > 0 && seen.state == observed::State::Running) {
         let spec = found.map(|(_, container)| container).unwrap_or_default();
@@ -49,7 +58,9 @@ pub async fn container(kubelet: &Kubelet, pod: &Pod, seen: &observed::Container,
                 tracing::warn!(pod = %spec::describe(pod), container = %seen.name, %error, "PreStop hook failed");
                 kubelet.container_event(pod, kind, &seen.name, true, "FailedPreStopHook", "PreStopHook failed");
             }
-            Err(_) => tracing::warn!(pod = %spec::describe(pod), container = %seen.name, "PreStop hook not completed in grace period"),
+            Err(_) => {
+                tracing::warn!(pod = %spec::describe(pod), container = %seen.name, "PreStop hook not completed in grace period")
+            }
         }
         let used = i64::try_from(began.elapsed().as_secs()).unwrap_or(i64::MAX);
         grace_s = (grace_s - used).max(MIN_GRACE_S);

@@ -55,7 +55,14 @@ pub struct Place<'a> {
 ///
 /// # Errors
 /// The waiting reason and message.
-pub async fn container(kubelet: &Kubelet, pod: &Pod, seen: &Observed, place: &Place<'_>, kind: Kind, container: &Container) -> Result<(), Failure> {
+pub async fn container(
+    kubelet: &Kubelet,
+    pod: &Pod,
+    seen: &Observed,
+    place: &Place<'_>,
+    kind: Kind,
+    container: &Container,
+) -> Result<(), Failure> {
     let tell = |warning: bool, reason: &str, message: String| {
         kubelet.container_event(pod, kind, &container.name, warning, reason, &message);
     };
@@ -71,10 +78,11 @@ pub async fn container(kubelet: &Kubelet, pod: &Pod, seen: &Observed, place: &Pl
             failure(f.reason, f.message)
         })?;
     let restarts = seen.container(&container.name).map_or(0, |previous| previous.restarts + 1);
-    let config = configuration(kubelet, pod, seen, place, kind, container, &image, restarts).await.map_err(|message| {
-        tell(true, "Failed", format!("Error: {message}"));
-        failure("CreateContainerConfigError", message)
-    })?;
+    let config =
+        configuration(kubelet, pod, seen, place, kind, container, &image, restarts).await.map_err(|message| {
+            tell(true, "Failed", format!("Error: {message}"));
+            failure("CreateContainerConfigError", message)
+        })?;
     let log_dir = std::path::Path::new(&place.sandbox_config.log_directory).join(&container.name);
     let _ = std::fs::create_dir_all(&log_dir);
     let log_path = std::path::Path::new(&place.sandbox_config.log_directory).join(&config.log_path);
@@ -142,7 +150,14 @@ async fn configuration(
     })
 }
 
-async fn post_start(kubelet: &Kubelet, pod: &Pod, place: &Place<'_>, kind: Kind, container: &Container, id: &str) -> Result<(), Failure> {
+async fn post_start(
+    kubelet: &Kubelet,
+    pod: &Pod,
+    place: &Place<'_>,
+    kind: Kind,
+    container: &Container,
+    id: &str,
+) -> Result<(), Failure> {
     let Some(hook) = container.lifecycle.as_ref().and_then(|l| l.post_start.as_ref()) else { return Ok(()) };
     let ip = place.ips.first().map(String::as_str).unwrap_or_default();
     let Err(error) = hooks::run(kubelet, id, container, ip, hook).await else { return Ok(()) };

@@ -181,7 +181,14 @@ fn deadline(pod: &Pod, memory: &Memory) -> Option<Duration> {
 }
 
 /// The pod is deleted: everything ends, then the API's object goes.
-async fn end(kubelet: &Arc<Kubelet>, pod: &Arc<Pod>, gone: bool, grace_s: i64, seen: Observed, memory: &mut Memory) -> Next {
+async fn end(
+    kubelet: &Arc<Kubelet>,
+    pod: &Arc<Pod>,
+    gone: bool,
+    grace_s: i64,
+    seen: Observed,
+    memory: &mut Memory,
+) -> Next {
     // Readiness falls at once; liveness no longer matters.
     memory.probers.stop_all();
     memory.waiting.clear();
@@ -220,9 +227,7 @@ async fn end(kubelet: &Arc<Kubelet>, pod: &Arc<Pod>, gone: bool, grace_s: i64, s
 /// Containers, sandboxes, volumes, logs and cgroups of a pod that no longer is.
 async fn remove_everything(kubelet: &Kubelet, pod: &Pod, seen: &Observed) -> Result<(), String> {
     for container in &seen.containers {
-        kubelet.runtime.remove_container(&container.id).await.map_err(|e| e.to_string())?;
-        let link = crate::labels::log_link_name(spec::name(pod), spec::namespace(pod), &container.name, &container.id);
-        let _ = std::fs::remove_file(kubelet.config.container_log_links.join(link));
+        remove_container(kubelet, pod, container).await.map_err(|e| e.to_string())?;
     }
     for sandbox in &seen.sandboxes {
         kubelet.runtime.remove_pod_sandbox(&sandbox.id).await.map_err(|e| e.to_string())?;
@@ -294,6 +299,9 @@ async fn keep_running(kubelet: &Arc<Kubelet>, pod: &Arc<Pod>, seen: Observed, me
             Err(_) => return Next::Wait(Some(RETRY)),
         }
     };
+    if !idle {
+        prune(kubelet, pod, &seen).await;
+    }
     memory.waiting.retain(|name, _| seen.container(name).is_none_or(|c| c.state != crate::observed::State::Running));
     memory.probers.keep(pod, &seen);
     let finished = plan.kill_pod && plan.create_sandbox.is_none();
@@ -316,13 +324,49 @@ async fn keep_running(kubelet: &Arc<Kubelet>, pod: &Arc<Pod>, seen: Observed, me
     Next::Wait(wait)
 }
 
+/// Of each container's former runs one is kept, for `kubectl logs --previous`.
+async fn prune(kubelet: &Kubelet, pod: &Pod, seen: &Observed) {
+    let mut count: std::collections::HashMap<&str, usize> = std::collections::HashMap::new();
+    for container in &seen.containers {
+        let runs = count.entry(&container.name).or_default();
+        *runs += 1;
+        if *runs <= 2 || container.state != crate::observed::State::Exited {
+            continue;
+        }
+        if let Err(error) = remove_container(kubelet, pod, container).await {
+            tracing::warn!(pod = %spec::describe(pod), container = %container.name, %error, "cannot remove a former run");
+        }
+    }
+}
+
+async fn remove_container(
+    kubelet: &Kubelet,
+    pod: &Pod,
+    container: &crate::observed::Container,
+) -> Result<(), cri::Error> {
+    kubelet.runtime.remove_container(&container.id).await?;
+    let link = crate::labels::log_link_name(spec::name(pod), spec::namespace(pod), &container.name, &container.id);
+    let _ = std::fs::remove_file(kubelet.config.container_log_links.join(link));
+    if !container.log_path.is_empty() {
+        let _ = std::fs::remove_file(&container.log_path);
+    }
+    Ok(())
+}
+
 async fn set_up_volumes(kubelet: &Kubelet, pod: &Pod) -> Result<Mounted, String> {
-    let source = content::Source { pod, objects: &kubelet.objects, allocatable: kubelet.capacity, now: Timestamp::now() };
+    let source =
+        content::Source { pod, objects: &kubelet.objects, allocatable: kubelet.capacity, now: Timestamp::now() };
     volumes::set_up(&kubelet.config.root_dir, &source).await
 }
 
 /// Carries a plan out; returns when to look again, if something is to be tried again.
-async fn act(kubelet: &Arc<Kubelet>, pod: &Arc<Pod>, seen: &Observed, plan: &Plan, memory: &mut Memory) -> Option<Duration> {
+async fn act(
+    kubelet: &Arc<Kubelet>,
+    pod: &Arc<Pod>,
+    seen: &Observed,
+    plan: &Plan,
+    memory: &mut Memory,
+) -> Option<Duration> {
     if plan.kill_pod {
         if let Err(error) = kill::pod(kubelet, pod, seen, kill::spec_grace(pod)).await {
             tracing::warn!(pod = %spec::describe(pod), %error, "cannot stop what is left of a pod");
@@ -358,7 +402,13 @@ async fn act(kubelet: &Arc<Kubelet>, pod: &Arc<Pod>, seen: &Observed, plan: &Pla
     start_all(kubelet, pod, seen, plan, memory).await
 }
 
-async fn start_all(kubelet: &Arc<Kubelet>, pod: &Arc<Pod>, seen: &Observed, plan: &Plan, memory: &mut Memory) -> Option<Duration> {
+async fn start_all(
+    kubelet: &Arc<Kubelet>,
+    pod: &Arc<Pod>,
+    seen: &Observed,
+    plan: &Plan,
+    memory: &mut Memory,
+) -> Option<Duration> {
     let known = memory.mounted.as_ref().filter(|(_, at)| at.elapsed() < REFRESH).map(|(mounted, _)| mounted.clone());
     let volumes = async {
         match known {
@@ -392,9 +442,16 @@ async fn start_all(kubelet: &Arc<Kubelet>, pod: &Arc<Pod>, seen: &Observed, plan
     let ips = match new {
         false => seen.sandboxes.first().map(|s| s.ips.clone()).unwrap_or_default(),
         true => match kubelet.runtime.pod_sandbox_status(&sandbox_id, false).await {
-            Ok(answer) => answer.status.and_then(|s| s.network).map(|n| {
-                std::iter::once(n.ip).chain(n.additional_ips.into_iter().map(|ip| ip.ip)).filter(|ip| !ip.is_empty()).collect()
-            }).unwrap_or_default(),
+            Ok(answer) => answer
+                .status
+                .and_then(|s| s.network)
+                .map(|n| {
+                    std::iter::once(n.ip)
+                        .chain(n.additional_ips.into_iter().map(|ip| ip.ip))
+                        .filter(|ip| !ip.is_empty())
+                        .collect()
+                })
+                .unwrap_or_default(),
             Err(_) => return Some(RETRY),
         },
     };
@@ -432,8 +489,16 @@ async fn start_all(kubelet: &Arc<Kubelet>, pod: &Arc<Pod>, seen: &Observed, plan
 }
 
 /// How long a container that ended before has to wait; notes the restart when it may go.
-fn crashed(kubelet: &Kubelet, pod: &Pod, seen: &Observed, kind: Kind, container: &k8s_openapi::api::core::v1::Container, memory: &mut Memory) -> Option<Duration> {
-    let last = seen.containers.iter().find(|c| c.name == container.name && c.state == crate::observed::State::Exited)?;
+fn crashed(
+    kubelet: &Kubelet,
+    pod: &Pod,
+    seen: &Observed,
+    kind: Kind,
+    container: &k8s_openapi::api::core::v1::Container,
+    memory: &mut Memory,
+) -> Option<Duration> {
+    let last =
+        seen.containers.iter().find(|c| c.name == container.name && c.state == crate::observed::State::Exited)?;
     let ended = Timestamp::from_nanosecond(i128::from(last.finished_at_ns)).ok()?;
     let now = Timestamp::now();
     let Some(left) = memory.crash.remaining(&container.name, ended, now) else {
@@ -441,7 +506,14 @@ fn crashed(kubelet: &Kubelet, pod: &Pod, seen: &Observed, kind: Kind, container:
         return None;
     };
     let (name, of) = (&container.name, spec::describe(pod));
-    kubelet.container_event(pod, kind, name, true, "BackOff", &format!("Back-off restarting failed container {name} in pod {of}"));
+    kubelet.container_event(
+        pod,
+        kind,
+        name,
+        true,
+        "BackOff",
+        &format!("Back-off restarting failed container {name} in pod {of}"),
+    );
     let delay = go_seconds(memory.crash.delay(name));
     let message = format!("back-off {delay} restarting failed container={name} pod={of}");
     memory.waiting.insert(name.clone(), ("CrashLoopBackOff".into(), message));

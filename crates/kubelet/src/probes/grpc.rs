@@ -17,7 +17,9 @@ const SERVING: u8 = 1;
 /// Upstream's words for the failed probe.
 pub async fn check(host: &str, port: u16, service: &str) -> Result<(), String> {
     let target = authority(host, port);
-    let stream = TcpStream::connect(&target).await.map_err(|e| format!("failed to connect service \"{target}\": {}", dial_error(&target, &e)))?;
+    let stream = TcpStream::connect(&target)
+        .await
+        .map_err(|e| format!("failed to connect service \"{target}\": {}", dial_error(&target, &e)))?;
     let failed = |e: hyper::Error| format!("health rpc failed: {e}");
     let (mut sender, connection) =
         hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.map_err(failed)?;
@@ -30,12 +32,19 @@ pub async fn check(host: &str, port: u16, service: &str) -> Result<(), String> {
         .map_err(|e| e.to_string())?;
     let answer = sender.send_request(request).await.map_err(failed)?;
     let early = answer.headers().get("grpc-status").cloned();
-    let body = Limited::new(answer.into_body(), MAX_ANSWER_BYTES).collect().await.map_err(|e| format!("health rpc failed: {e}"))?;
+    let body = Limited::new(answer.into_body(), MAX_ANSWER_BYTES)
+        .collect()
+        .await
+        .map_err(|e| format!("health rpc failed: {e}"))?;
     let trailer = body.trailers().and_then(|t| t.get("grpc-status")).cloned();
     driver.abort();
     match early.or(trailer).as_ref().and_then(|v| v.to_str().ok()) {
         None | Some("0") => {}
-        Some("12") => return Err("this server does not implement the grpc health protocol (grpc.health.v1.Health): Unimplemented".into()),
+        Some("12") => {
+            return Err(
+                "this server does not implement the grpc health protocol (grpc.health.v1.Health): Unimplemented".into(),
+            );
+        }
         Some(code) => return Err(format!("error: health rpc probe failed: code {code}")),
     }
     // Five bytes of frame, then field 1 as a varint.

@@ -17,7 +17,12 @@ const MAX_REDIRECTS: usize = 10;
 ///
 /// # Errors
 /// Upstream's words for the failed probe.
-pub async fn get(action: &HTTPGetAction, container: &Container, pod_ip: &str, limit: Duration) -> Result<Option<String>, String> {
+pub async fn get(
+    action: &HTTPGetAction,
+    container: &Container,
+    pod_ip: &str,
+    limit: Duration,
+) -> Result<Option<String>, String> {
     let host = action.host.as_deref().filter(|h| !h.is_empty()).unwrap_or(pod_ip);
     let scheme = action.scheme.as_deref().unwrap_or("HTTP").to_lowercase();
     let port = port(&action.port, container)?;
@@ -40,14 +45,17 @@ pub async fn get(action: &HTTPGetAction, container: &Container, pod_ip: &str, li
     };
     match tokio::time::timeout(limit, attempt).await {
         Ok(result) => result,
-        Err(_) => Err(format!("Get \"{first}\": context deadline exceeded (Client.Timeout exceeded while awaiting headers)")),
+        Err(_) => {
+            Err(format!("Get \"{first}\": context deadline exceeded (Client.Timeout exceeded while awaiting headers)"))
+        }
     }
 }
 
 /// The next URL; `None`: another host's.
 fn redirect(from: &str, to: &str) -> Option<String> {
     if to.starts_with('/') {
-        let end = from.find("://").and_then(|at| from[at + 3..].find('/').map(|slash| at + 3 + slash)).unwrap_or(from.len());
+        let end =
+            from.find("://").and_then(|at| from[at + 3..].find('/').map(|slash| at + 3 + slash)).unwrap_or(from.len());
         return Some(format!("{}{to}", &from[..end]));
     }
     let host = |url: &str| url.parse::<hyper::Uri>().ok().and_then(|uri| uri.host().map(str::to_owned));
@@ -79,7 +87,8 @@ async fn once(url: &str, action: &HTTPGetAction) -> Result<(u16, Option<String>,
     if !has_accept {
         request = request.header("Accept", "*/*");
     }
-    let request = request.header("Connection", "close").body(Empty::<bytes::Bytes>::new()).map_err(|e| e.to_string())?;
+    let request =
+        request.header("Connection", "close").body(Empty::<bytes::Bytes>::new()).map_err(|e| e.to_string())?;
     let stream = TcpStream::connect(&target).await.map_err(|e| dial_error(&target, &e))?;
     if !secure {
         return send(stream, request).await;
@@ -90,14 +99,20 @@ async fn once(url: &str, action: &HTTPGetAction) -> Result<(u16, Option<String>,
     send(stream, request).await
 }
 
-async fn send<S>(stream: S, request: hyper::Request<Empty<bytes::Bytes>>) -> Result<(u16, Option<String>, String), String>
+async fn send<S>(
+    stream: S,
+    request: hyper::Request<Empty<bytes::Bytes>>,
+) -> Result<(u16, Option<String>, String), String>
 where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin + 'static,
 {
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|e| e.to_string())?;
     let exchange = async {
-        let answer = sender.send_request(request).await.map_err(|e| if e.is_incomplete_message() { "EOF".into() } else { e.to_string() })?;
+        let answer = sender
+            .send_request(request)
+            .await
+            .map_err(|e| if e.is_incomplete_message() { "EOF".into() } else { e.to_string() })?;
         let status = answer.status().as_u16();
         let location = answer.headers().get("location").and_then(|v| v.to_str().ok()).map(str::to_owned);
         let body = Limited::new(answer.into_body(), MAX_BODY_BYTES).collect().await;
@@ -186,7 +201,8 @@ mod tests {
         assert_eq!(probe("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await, Ok(None));
         let failed = probe("HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n").await;
         assert_eq!(failed, Err("HTTP probe failed with statuscode: 503".into()));
-        let elsewhere = probe("HTTP/1.1 302 Found\r\nLocation: http://other.invalid/\r\nContent-Length: 0\r\n\r\n").await;
+        let elsewhere =
+            probe("HTTP/1.1 302 Found\r\nLocation: http://other.invalid/\r\nContent-Length: 0\r\n\r\n").await;
         assert!(matches!(elsewhere, Ok(Some(_))));
     }
 }

@@ -167,7 +167,11 @@ impl Prober {
             Ok(None) => return true,
             Ok(Some(warning)) => (true, "ProbeWarning", format!("{} probe warning: {warning}", self.kind.name())),
             Err(Failed::Probe(text)) => (false, "Unhealthy", format!("{} probe failed: {text}", self.kind.name())),
-            Err(Failed::Error(text)) => (false, "Unhealthy", format!("{} probe errored and resulted in unknown state: {text}", self.kind.name())),
+            Err(Failed::Error(text)) => (
+                false,
+                "Unhealthy",
+                format!("{} probe errored and resulted in unknown state: {text}", self.kind.name()),
+            ),
         };
         let text: String = text.chars().take(LONGEST_MESSAGE).collect();
         self.kubelet.container_event(&self.pod, self.list, &self.container.name, true, reason, &text);
@@ -197,7 +201,10 @@ impl Prober {
             return match tokio::time::timeout(limit, grpc::check(&self.ip, port, service)).await {
                 Ok(Ok(())) => Ok(None),
                 Ok(Err(text)) => Err(Failed::Probe(text)),
-                Err(_) => Err(Failed::Probe(format!("timeout: failed to connect service \"{}\" within {limit:?}: context deadline exceeded", authority(&self.ip, port)))),
+                Err(_) => Err(Failed::Probe(format!(
+                    "timeout: failed to connect service \"{}\" within {limit:?}: context deadline exceeded",
+                    authority(&self.ip, port)
+                ))),
             };
         }
         Ok(None)
@@ -210,9 +217,11 @@ impl Prober {
                 let output = [answer.stdout, answer.stderr].concat();
                 Err(Failed::Probe(String::from_utf8_lossy(&output).into_owned()))
             }
-            Err(error) if error.is_timeout() || error.message().contains("timeout") => {
-                Err(Failed::Probe(format!("command timed out: \"{}\" timed out after {}s", command.join(" "), limit.as_secs())))
-            }
+            Err(error) if error.is_timeout() || error.message().contains("timeout") => Err(Failed::Probe(format!(
+                "command timed out: \"{}\" timed out after {}s",
+                command.join(" "),
+                limit.as_secs()
+            ))),
             Err(error) => Err(Failed::Error(error.to_string())),
         }
     }

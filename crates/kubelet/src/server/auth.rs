@@ -262,13 +262,18 @@ mod tests {
         };
         let pem = authority.issue(&request).unwrap().cert_pem;
         let user = holder(pki::tls::certificates(&pem).unwrap().first().unwrap()).unwrap();
-        assert_eq!((user.name.as_str(), user.groups.join(" ").as_str()), ("kube-apiserver", "system:masters system:authenticated"));
+        assert_eq!(
+            (user.name.as_str(), user.groups.join(" ").as_str()),
+            ("kube-apiserver", "system:masters system:authenticated")
+        );
         assert_eq!(holder(b"no certificate"), None);
     }
 
     #[test]
     fn bearer_tokens() {
-        for (value, wanted) in [("Bearer abc", Some("abc")), ("bearer  abc ", Some("abc")), ("Basic abc", None), ("Bearer ", None)] {
+        for (value, wanted) in
+            [("Bearer abc", Some("abc")), ("bearer  abc ", Some("abc")), ("Basic abc", None), ("Bearer ", None)]
+        {
             let headers = HeaderMap::from_iter([(header::AUTHORIZATION, value.parse().unwrap())]);
             assert_eq!(bearer(&headers), wanted, "{value}");
         }

@@ -60,8 +60,7 @@ async fn find(state: &State, pod: &Pod, container: &str, previous: bool) -> Resu
 
 fn status<'a>(pod: &'a Pod, container: &str) -> Option<&'a ContainerStatus> {
     let status = pod.status.as_ref()?;
-    let lists =
-        [&status.container_statuses, &status.init_container_statuses, &status.ephemeral_container_statuses];
+    let lists = [&status.container_statuses, &status.init_container_statuses, &status.ephemeral_container_statuses];
     lists.into_iter().flatten().flatten().find(|status| status.name == container)
 }
 
@@ -156,12 +155,24 @@ mod tests {
             (&[("b", E)], back_off(), false, Ok("b")),
             (&[("b", R)], None, true, Err("previous terminated container \"c\" in pod \"p\" not found")),
             (&[], None, false, Err("container \"c\" in pod \"p\" is not available")),
-            (&[("b", C)], waiting("ContainerCreating"), false,
-                Err("container \"c\" in pod \"p\" is waiting to start: ContainerCreating")),
-            (&[], waiting("ErrImagePull"), false,
-                Err("container \"c\" in pod \"p\" is waiting to start: image can't be pulled")),
-            (&[], waiting("ImagePullBackOff"), false,
-                Err("container \"c\" in pod \"p\" is waiting to start: trying and failing to pull image")),
+            (
+                &[("b", C)],
+                waiting("ContainerCreating"),
+                false,
+                Err("container \"c\" in pod \"p\" is waiting to start: ContainerCreating"),
+            ),
+            (
+                &[],
+                waiting("ErrImagePull"),
+                false,
+                Err("container \"c\" in pod \"p\" is waiting to start: image can't be pulled"),
+            ),
+            (
+                &[],
+                waiting("ImagePullBackOff"),
+                false,
+                Err("container \"c\" in pod \"p\" is waiting to start: trying and failing to pull image"),
+            ),
         ] {
             let chosen = choose(instances, status.as_ref(), "p", "c", previous);
             assert_eq!(chosen, wanted.map_err(str::to_owned), "{instances:?} {previous}");

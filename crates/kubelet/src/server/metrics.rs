@@ -48,10 +48,8 @@ pub async fn kubelet(server: &Server) -> Answer {
     let runtime = &server.state.runtime;
     let sandboxes = v1::PodSandboxStateValue { state: v1::PodSandboxState::SandboxReady.into() };
     let sandboxes = v1::PodSandboxFilter { state: Some(sandboxes), ..Default::default() };
-    let found = tokio::try_join!(
-        runtime.list_pod_sandbox(sandboxes),
-        runtime.list_containers(v1::ContainerFilter::default())
-    );
+    let found =
+        tokio::try_join!(runtime.list_pod_sandbox(sandboxes), runtime.list_containers(v1::ContainerFilter::default()));
     let mut text = Text::default();
     text.family("kubelet_node_name", "gauge", "[ALPHA] The node's name. The count is always 1.");
     text.sample("kubelet_node_name", &[("node", &server.state.config.node_name)], 1, None);
@@ -79,7 +77,8 @@ fn process(text: &mut Text, started: jiff::Timestamp) {
     const TICKS_PER_SECOND: f64 = 100.0;
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
     // The name in parentheses may hold spaces; what follows begins with the third field.
-    let fields: Vec<&str> = stat.rsplit_once(')').map(|(_, rest)| rest.split_whitespace().collect()).unwrap_or_default();
+    let fields: Vec<&str> =
+        stat.rsplit_once(')').map(|(_, rest)| rest.split_whitespace().collect()).unwrap_or_default();
     let field = |number: usize| fields.get(number - 3).and_then(|field| field.parse::<f64>().ok()).unwrap_or(0.0);
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let bytes = |name: &str| {
@@ -203,12 +202,9 @@ fn containers_text(text: &mut Text, pods: &[PodUsage]) {
         value(of(container.memory.as_ref()?)).map(|bytes| bytes as f64)
     }
     let families: [(&str, &str, &str, Read); 6] = [
-        (
-            "container_cpu_usage_seconds_total",
-            "counter",
-            "Cumulative cpu time consumed in seconds.",
-            |container| cpu_seconds(container.cpu.as_ref()?).map(|(seconds, _)| seconds),
-        ),
+        ("container_cpu_usage_seconds_total", "counter", "Cumulative cpu time consumed in seconds.", |container| {
+            cpu_seconds(container.cpu.as_ref()?).map(|(seconds, _)| seconds)
+        }),
         ("container_memory_working_set_bytes", "gauge", "Current working set in bytes.", |container| {
             memory(container, |memory| memory.working_set_bytes.as_ref())
         }),
@@ -261,11 +257,8 @@ fn network_text(text: &mut Text, pods: &[PodUsage]) {
             let Some(network) = &pod.network else { continue };
             for interface in network.default_interface.iter().chain(&network.interfaces) {
                 let Some(value) = value(read(interface)) else { continue };
-                let labels = [
-                    ("interface", interface.name.as_str()),
-                    ("namespace", &pod.namespace),
-                    ("pod", &pod.name),
-                ];
+                let labels =
+                    [("interface", interface.name.as_str()), ("namespace", &pod.namespace), ("pod", &pod.name)];
                 text.sample(name, &labels, value, None);
             }
         }
@@ -291,8 +284,10 @@ mod tests {
             usage_core_nano_seconds: Some(v1::UInt64Value { value: 1_500_000_000 }),
             usage_nano_cores: None,
         };
-        let container = ContainerUsage { name: "c".into(), started_ns: 3_000_000_000, cpu: Some(cpu), ..Default::default() };
-        let pod = PodUsage { name: "p".into(), namespace: "ns".into(), containers: vec![container], ..Default::default() };
+        let container =
+            ContainerUsage { name: "c".into(), started_ns: 3_000_000_000, cpu: Some(cpu), ..Default::default() };
+        let pod =
+            PodUsage { name: "p".into(), namespace: "ns".into(), containers: vec![container], ..Default::default() };
         let node = Usage { cpu_total_ns: 5_000_000_000, ..Default::default() };
         let Text(text) = resource_text(&[pod], &node, false);
         let samples: Vec<&str> = text.lines().filter(|line| !line.starts_with('#')).collect();

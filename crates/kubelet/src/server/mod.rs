@@ -80,7 +80,8 @@ pub async fn serve(state: Arc<State>, shutdown: CancellationToken) -> Result<(),
     let listener = TcpListener::bind(address).await.map_err(|source| Error::Listen { address, source })?;
     let tls = TlsAcceptor::from(Arc::new(tls::configuration(&state.config)?));
     let auth = auth::Auth::new(&state.config, state.client.clone())?;
-    let server = Arc::new(Server { state, auth, node: node_usage::Sampler::default(), started: jiff::Timestamp::now() });
+    let server =
+        Arc::new(Server { state, auth, node: node_usage::Sampler::default(), started: jiff::Timestamp::now() });
     tracing::info!(%address, "serving the kubelet's API");
     accept(listener, tls, server, shutdown).await;
     Ok(())

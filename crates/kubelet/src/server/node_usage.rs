@@ -43,7 +43,8 @@ pub struct Sampler(Mutex<Option<Usage>>);
 impl Sampler {
     pub fn look(&self) -> Usage {
         let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
-        let cpu_total_ns = cgroup_cpu(&read("/sys/fs/cgroup/cpu.stat")).unwrap_or_else(|| stat_cpu(&read("/proc/stat")));
+        let cpu_total_ns =
+            cgroup_cpu(&read("/sys/fs/cgroup/cpu.stat")).unwrap_or_else(|| stat_cpu(&read("/proc/stat")));
         let mut usage = Usage {
             time: Timestamp::now(),
             cpu_total_ns,
@@ -126,14 +127,10 @@ mod tests {
         assert_eq!(cgroup_cpu("usage_usec 12\nuser_usec 3\n"), Some(12_000));
         assert_eq!(cgroup_cpu(""), None);
         assert_eq!(stat_cpu("cpu  1 2 3 100 200 4 5 6 7 8\ncpu0 9\n"), 21 * 10_000_000);
-        let found = memory("MemTotal: 100 kB\nMemFree: 40 kB\nInactive: 9 kB\nInactive(file): 10 kB\nAnonPages: 5 kB\n");
-        let wanted = Memory {
-            capacity: 100 << 10,
-            usage: 60 << 10,
-            working_set: 50 << 10,
-            available: 50 << 10,
-            rss: 5 << 10,
-        };
+        let found =
+            memory("MemTotal: 100 kB\nMemFree: 40 kB\nInactive: 9 kB\nInactive(file): 10 kB\nAnonPages: 5 kB\n");
+        let wanted =
+            Memory { capacity: 100 << 10, usage: 60 << 10, working_set: 50 << 10, available: 50 << 10, rss: 5 << 10 };
         assert_eq!(found, wanted);
     }
 }

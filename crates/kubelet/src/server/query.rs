@@ -83,7 +83,8 @@ mod tests {
 
     #[test]
     fn decoding() {
-        for (text, wanted) in [("a+b%20c", "a b c"), ("%2Fx%", "/x%"), ("%zz", "%zz"), ("%C3%A4", "ä"), ("%+1", "% 1")] {
+        for (text, wanted) in [("a+b%20c", "a b c"), ("%2Fx%", "/x%"), ("%zz", "%zz"), ("%C3%A4", "ä"), ("%+1", "% 1")]
+        {
             assert_eq!(decode(text, true), wanted);
         }
         assert_eq!(decode("a+b", false), "a+b");

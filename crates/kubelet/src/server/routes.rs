@@ -84,13 +84,7 @@ fn target<'a>(room: &str, rest: &[&'a str]) -> Option<Target<'a>> {
     Some(Target { namespace, pod, uid, container })
 }
 
-async fn stream(
-    server: &Server,
-    room: &str,
-    target: Target<'_>,
-    query: &Query,
-    request: Request<Incoming>,
-) -> Answer {
+async fn stream(server: &Server, room: &str, target: Target<'_>, query: &Query, request: Request<Incoming>) -> Answer {
     let answer = match room {
         "exec" => streams::exec(server, target, query, request).await,
         "attach" => streams::attach(server, target, query, request).await,

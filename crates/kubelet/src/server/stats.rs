@@ -62,7 +62,8 @@ pub async fn pods(state: &State) -> Result<Vec<PodUsage>, cri::Error> {
         other => other?,
     };
     if usages.as_ref().is_err_and(cri::Error::is_unimplemented) {
-        usages = Ok(sandbox_usages.iter().flat_map(|usage| usage.linux.iter().flat_map(|l| l.containers.clone())).collect());
+        usages =
+            Ok(sandbox_usages.iter().flat_map(|usage| usage.linux.iter().flat_map(|l| l.containers.clone())).collect());
     }
     Ok(join(containers?, sandboxes?, usages?, sandbox_usages))
 }
@@ -299,7 +300,11 @@ mod tests {
         };
         let usage = |id: &str, nanoseconds| v1::ContainerStats {
             attributes: Some(v1::ContainerAttributes { id: id.into(), ..Default::default() }),
-            cpu: Some(v1::CpuUsage { timestamp: 5, usage_core_nano_seconds: number(nanoseconds), usage_nano_cores: None }),
+            cpu: Some(v1::CpuUsage {
+                timestamp: 5,
+                usage_core_nano_seconds: number(nanoseconds),
+                usage_nano_cores: None,
+            }),
             ..Default::default()
         };
         let containers = vec![container("b"), container("a")];

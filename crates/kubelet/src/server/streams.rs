@@ -122,8 +122,7 @@ pub async fn attach(
 pub async fn run(server: &Server, target: Target<'_>, query: &Query) -> Result<Answer, Refused> {
     let container = container_of(server, target).await?;
     // This older call takes one parameter, split at spaces.
-    let command: Vec<String> =
-        query::first(query, "cmd").unwrap_or_default().split(' ').map(str::to_owned).collect();
+    let command: Vec<String> = query::first(query, "cmd").unwrap_or_default().split(' ').map(str::to_owned).collect();
     let failed = |why: String| refused(StatusCode::INTERNAL_SERVER_ERROR, why);
     let ran = server.state.runtime.exec_sync(&container.id, &command, Duration::ZERO).await;
     let ran = ran.map_err(|error| failed(error.to_string()))?;
@@ -170,7 +169,9 @@ async fn namespace(server: &Server, pod: &Pod, target: Target<'_>) -> Result<str
     match network(details) {
         Some(Network::Path(path)) => Ok(streaming::PodNamespace::of_path(path.into())),
         Some(Network::Process(pid)) => Ok(streaming::PodNamespace::of_pid(pid)),
-        None => Err(failed(format!("the container runtime does not tell the network namespace of sandbox {}", sandbox.id))),
+        None => {
+            Err(failed(format!("the container runtime does not tell the network namespace of sandbox {}", sandbox.id)))
+        }
     }
 }
 

@@ -129,8 +129,10 @@ fn ready(view: &View<'_>, containers: &Outcome, foreign: &[PodCondition]) -> Out
         let type_ = &gate.condition_type;
         match foreign.iter().find(|c| &c.type_ == type_) {
             None => missing.push(format!("corresponding condition of pod readiness gate \"{type_}\" does not exist.")),
-            Some(condition) if condition.status != "True" => missing
-                .push(format!("the status of pod readiness gate \"{type_}\" is not \"True\", but {}", condition.status)),
+            Some(condition) if condition.status != "True" => missing.push(format!(
+                "the status of pod readiness gate \"{type_}\" is not \"True\", but {}",
+                condition.status
+            )),
             Some(_) => {}
         }
     }

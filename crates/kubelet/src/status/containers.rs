@@ -95,7 +95,8 @@ fn absent(view: &View<'_>, kind: Kind, container: &Container, old: Option<&Conta
         if view.terminal {
             status.state = Some(lost);
         } else if old_state.running.is_some() && view.pod.metadata.deletion_timestamp.is_none() {
-            let message = "The container could not be located when the pod was deleted.  The container used to be Running";
+            let message =
+                "The container could not be located when the pod was deleted.  The container used to be Running";
             let lost = lost.terminated.map(|t| ContainerStateTerminated { message: Some(message.into()), ..t });
             status.last_state = Some(ContainerState { terminated: lost, ..Default::default() });
             status.restart_count += 1;

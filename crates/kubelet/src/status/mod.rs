@@ -49,7 +49,10 @@ pub fn generate(view: &View<'_>) -> PodStatus {
         resource_claim_statuses: view.old.and_then(|old| old.resource_claim_statuses.clone()),
         ..Default::default()
     };
-    if view.verdict.is_none() || !view.seen.containers.is_empty() || view.old.is_some_and(|o| o.container_statuses.is_some()) {
+    if view.verdict.is_none()
+        || !view.seen.containers.is_empty()
+        || view.old.is_some_and(|o| o.container_statuses.is_some())
+    {
         let lists = containers::statuses(view);
         status.container_statuses = some(lists.main);
         status.init_container_statuses = some(lists.init);
@@ -89,7 +92,10 @@ fn set_addresses(view: &View<'_>, status: &mut PodStatus) {
         if view.seen.sandboxes.is_empty() { Vec::new() } else { view.host_ips.to_vec() }
     } else if observed.is_empty() {
         // A finished pod keeps showing the address it had.
-        view.old.and_then(|old| old.pod_ips.as_ref()).map(|ips| ips.iter().map(|ip| ip.ip.clone()).collect()).unwrap_or_default()
+        view.old
+            .and_then(|old| old.pod_ips.as_ref())
+            .map(|ips| ips.iter().map(|ip| ip.ip.clone()).collect())
+            .unwrap_or_default()
     } else {
         observed
     };
@@ -127,7 +133,8 @@ fn phase(pod: &Pod, status: &PodStatus, terminal: bool) -> &'static str {
     let (pending, failed) = count_init(pod, status);
     let mut count = Count::default();
     for container in &spec::spec(pod).containers {
-        let state = named(&status.container_statuses, &container.name).and_then(|s| s.state.as_ref().map(|state| (s, state)));
+        let state =
+            named(&status.container_statuses, &container.name).and_then(|s| s.state.as_ref().map(|state| (s, state)));
         match state {
             Some((_, state)) if state.running.is_some() => count.running += 1,
             Some((_, state)) if state.terminated.is_some() => {

@@ -11,11 +11,24 @@ fn pod(spec: &str) -> Pod {
 }
 
 fn container(name: &str, state: State, exit_code: i32) -> Seen {
-    Seen { id: format!("{name}-id"), name: name.into(), sandbox_id: "s".into(), state, exit_code, image: "img".into(), started_at_ns: 1_000_000_000, finished_at_ns: 2_000_000_000, ..Default::default() }
+    Seen {
+        id: format!("{name}-id"),
+        name: name.into(),
+        sandbox_id: "s".into(),
+        state,
+        exit_code,
+        image: "img".into(),
+        started_at_ns: 1_000_000_000,
+        finished_at_ns: 2_000_000_000,
+        ..Default::default()
+    }
 }
 
 fn seen(containers: Vec<Seen>) -> Observed {
-    Observed { sandboxes: vec![Sandbox { id: "s".into(), ready: true, ips: vec!["10.0.0.2".into()], ..Default::default() }], containers }
+    Observed {
+        sandboxes: vec![Sandbox { id: "s".into(), ready: true, ips: vec!["10.0.0.2".into()], ..Default::default() }],
+        containers,
+    }
 }
 
 fn status(pod: &Pod, seen: &Observed, waiting: &Waiting, terminal: bool, old: Option<&PodStatus>) -> PodStatus {
@@ -29,14 +42,37 @@ fn status(pod: &Pod, seen: &Observed, waiting: &Waiting, terminal: bool, old: Op
 fn line(status: &PodStatus) -> String {
     let condition = |type_: &str| {
         let c = status.conditions.iter().flatten().find(|c| c.type_ == type_).expect("owned");
-        format!("{}({}|{})", c.status, c.reason.as_deref().unwrap_or_default(), c.message.as_deref().unwrap_or_default())
+        format!(
+            "{}({}|{})",
+            c.status,
+            c.reason.as_deref().unwrap_or_default(),
+            c.message.as_deref().unwrap_or_default()
+        )
     };
-    let states: Vec<String> = status.init_container_statuses.iter().flatten().chain(status.container_statuses.iter().flatten()).map(|c| {
-        let s = c.state.clone().unwrap_or_default();
-        let text = if s.running.is_some() { "running".into() } else if let Some(t) = s.terminated { format!("exit{}", t.exit_code) } else { s.waiting.and_then(|w| w.reason).unwrap_or_default() };
-        format!("{}:{text}", c.name)
-    }).collect();
-    format!("{} Ready={} Init={} {}", status.phase.as_deref().unwrap_or_default(), condition("Ready"), condition("Initialized"), states.join(","))
+    let states: Vec<String> = status
+        .init_container_statuses
+        .iter()
+        .flatten()
+        .chain(status.container_statuses.iter().flatten())
+        .map(|c| {
+            let s = c.state.clone().unwrap_or_default();
+            let text = if s.running.is_some() {
+                "running".into()
+            } else if let Some(t) = s.terminated {
+                format!("exit{}", t.exit_code)
+            } else {
+                s.waiting.and_then(|w| w.reason).unwrap_or_default()
+            };
+            format!("{}:{text}", c.name)
+        })
+        .collect();
+    format!(
+        "{} Ready={} Init={} {}",
+        status.phase.as_deref().unwrap_or_default(),
+        condition("Ready"),
+        condition("Initialized"),
+        states.join(",")
+    )
 }
 
 #[test]
@@ -48,15 +84,63 @@ fn lines() {
     let none = Waiting::new();
     let crash = Waiting::from([("web".to_owned(), ("CrashLoopBackOff".to_owned(), "m".to_owned()))]);
     let table = [
-        (one, vec![], &none, false, "Pending Ready=False(ContainersNotReady|containers with unready status: [web]) Init=True(|) web:ContainerCreating"),
+        (
+            one,
+            vec![],
+            &none,
+            false,
+            "Pending Ready=False(ContainersNotReady|containers with unready status: [web]) Init=True(|) web:ContainerCreating",
+        ),
         (one, vec![container("web", Running, 0)], &none, false, "Running Ready=True(|) Init=True(|) web:running"),
-        (one, vec![container("web", Exited, 1)], &crash, false, "Running Ready=False(ContainersNotReady|containers with unready status: [web]) Init=True(|) web:CrashLoopBackOff"),
-        (never, vec![container("web", Exited, 0)], &none, false, "Succeeded Ready=False(PodCompleted|) Init=True(PodCompleted|) web:exit0"),
-        (never, vec![container("web", Exited, 3)], &none, false, "Failed Ready=False(PodFailed|) Init=True(|) web:exit3"),
-        (one, vec![container("web", Exited, 0)], &none, true, "Succeeded Ready=False(PodCompleted|) Init=True(PodCompleted|) web:exit0"),
-        (one, vec![container("web", Exited, 137)], &none, true, "Failed Ready=False(PodFailed|) Init=True(|) web:exit137"),
-        (init, vec![container("i", Running, 0)], &none, false, "Pending Ready=False(ContainersNotReady|containers with unready status: [web]) Init=False(ContainersNotInitialized|containers with incomplete status: [i]) i:running,web:PodInitializing"),
-        (init, vec![container("web", Running, 0), container("i", Exited, 0)], &none, false, "Running Ready=True(|) Init=True(|) i:exit0,web:running"),
+        (
+            one,
+            vec![container("web", Exited, 1)],
+            &crash,
+            false,
+            "Running Ready=False(ContainersNotReady|containers with unready status: [web]) Init=True(|) web:CrashLoopBackOff",
+        ),
+        (
+            never,
+            vec![container("web", Exited, 0)],
+            &none,
+            false,
+            "Succeeded Ready=False(PodCompleted|) Init=True(PodCompleted|) web:exit0",
+        ),
+        (
+            never,
+            vec![container("web", Exited, 3)],
+            &none,
+            false,
+            "Failed Ready=False(PodFailed|) Init=True(|) web:exit3",
+        ),
+        (
+            one,
+            vec![container("web", Exited, 0)],
+            &none,
+            true,
+            "Succeeded Ready=False(PodCompleted|) Init=True(PodCompleted|) web:exit0",
+        ),
+        (
+            one,
+            vec![container("web", Exited, 137)],
+            &none,
+            true,
+            "Failed Ready=False(PodFailed|) Init=True(|) web:exit137",
+        ),
+        (
+            init,
+            vec![container("i", Running, 0)],
+            &none,
+            false,
+            "Pending Ready=False(ContainersNotReady|containers with unready status: [web]) Init=False(ContainersNotInitialized|containers with incomplete status: [i]) i:running,web:PodInitializing",
+        ),
+        (
+            init,
+            vec![container("web", Running, 0), container("i", Exited, 0)],
+            &none,
+            false,
+            "Running Ready=True(|) Init=True(|) i:exit0,web:running",
+        ),
     ];
     for (spec, containers, waiting, terminal, want) in table {
         let got = line(&status(&pod(spec), &seen(containers), waiting, terminal, None));
@@ -72,7 +156,10 @@ fn a_crash_loop_keeps_the_last_state() {
     let status = status(&pod("{containers: [{name: web}]}"), &seen(vec![dead]), &waiting, false, None);
     let web = status.container_statuses.and_then(|mut list| list.pop()).expect("one");
     assert_eq!(web.restart_count, 3);
-    assert_eq!(web.last_state.and_then(|s| s.terminated).map(|t| (t.exit_code, t.reason)), Some((1, Some("Error".into()))));
+    assert_eq!(
+        web.last_state.and_then(|s| s.terminated).map(|t| (t.exit_code, t.reason)),
+        Some((1, Some("Error".into())))
+    );
 }
 
 #[test]
@@ -83,7 +170,17 @@ fn readiness_needs_the_probe() {
     let host_ips = ["192.168.0.1".to_owned()];
     let view = |probes| {
         let now = Timestamp::from_second(100).expect("in range");
-        let status = generate(&View { pod: &pod, seen: &seen, probes, waiting: &waiting, old: None, verdict: None, terminal: false, host_ips: &host_ips, now });
+        let status = generate(&View {
+            pod: &pod,
+            seen: &seen,
+            probes,
+            waiting: &waiting,
+            old: None,
+            verdict: None,
+            terminal: false,
+            host_ips: &host_ips,
+            now,
+        });
         status.container_statuses.expect("one")[0].ready
     };
     assert!(!view(&probes));
@@ -100,7 +197,8 @@ fn patches_hold_only_changes() {
     let new = status(&pod, &seen(vec![container("web", State::Running, 0)]), &waiting, false, Some(&old));
     let patch = patch::patch("u", Some(&old), &new).expect("differs");
     let status = patch["status"].as_object().expect("an object");
-    let types: Vec<&str> = status["conditions"].as_array().expect("list").iter().filter_map(|c| c["type"].as_str()).collect();
+    let types: Vec<&str> =
+        status["conditions"].as_array().expect("list").iter().filter_map(|c| c["type"].as_str()).collect();
     assert_eq!(types, ["Ready", "ContainersReady"]);
     assert!(status["conditions"][0]["reason"].is_null(), "the old reason is taken away");
     assert!(!status.contains_key("hostIP"));

@@ -141,7 +141,13 @@ fn file(content: Vec<u8>, mode: Option<i32>) -> File {
     File { content, mode: u32::try_from(mode.unwrap_or(DEFAULT_MODE)).unwrap_or(0o644) & 0o777 }
 }
 
-fn pick(data: &Data, items: Option<&[KeyToPath]>, mode: Option<i32>, optional: bool, of: &str) -> Result<Files, String> {
+fn pick(
+    data: &Data,
+    items: Option<&[KeyToPath]>,
+    mode: Option<i32>,
+    optional: bool,
+    of: &str,
+) -> Result<Files, String> {
     let Some(items) = items.filter(|items| !items.is_empty()) else {
         return Ok(data.iter().map(|(key, content)| (key.clone(), file(content.clone(), mode))).collect());
     };
@@ -152,7 +158,10 @@ fn pick(data: &Data, items: Option<&[KeyToPath]>, mode: Option<i32>, optional: b
                 files.insert(item.path.clone(), file(content.clone(), item.mode.or(mode)));
             }
             None if optional => {}
-            None => return Err(format!("references non-existent {} key: {}", of.split(' ').next().unwrap_or(of), item.key).replace("configmap", "config")),
+            None => {
+                return Err(format!("references non-existent {} key: {}", of.split(' ').next().unwrap_or(of), item.key)
+                    .replace("configmap", "config"));
+            }
         }
     }
     Ok(files)

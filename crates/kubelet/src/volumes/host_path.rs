@@ -15,12 +15,42 @@ pub fn check(path: &str, type_: &str) -> Result<(), String> {
     match type_ {
         "" => Ok(()),
         "DirectoryOrCreate" if metadata.is_none() => create_dir(place),
-        "Directory" | "DirectoryOrCreate" => if is(fs::FileType::is_dir) { Ok(()) } else { failed("a directory") },
+        "Directory" | "DirectoryOrCreate" => {
+            if is(fs::FileType::is_dir) {
+                Ok(())
+            } else {
+                failed("a directory")
+            }
+        }
         "FileOrCreate" if metadata.is_none() => create_file(place),
-        "File" | "FileOrCreate" => if is(fs::FileType::is_file) { Ok(()) } else { failed("a file") },
-        "Socket" => if is(FileTypeExt::is_socket) { Ok(()) } else { failed("a socket file") },
-        "CharDevice" => if is(FileTypeExt::is_char_device) { Ok(()) } else { failed("a character device") },
-        "BlockDevice" => if is(FileTypeExt::is_block_device) { Ok(()) } else { failed("a block device") },
+        "File" | "FileOrCreate" => {
+            if is(fs::FileType::is_file) {
+                Ok(())
+            } else {
+                failed("a file")
+            }
+        }
+        "Socket" => {
+            if is(FileTypeExt::is_socket) {
+                Ok(())
+            } else {
+                failed("a socket file")
+            }
+        }
+        "CharDevice" => {
+            if is(FileTypeExt::is_char_device) {
+                Ok(())
+            } else {
+                failed("a character device")
+            }
+        }
+        "BlockDevice" => {
+            if is(FileTypeExt::is_block_device) {
+                Ok(())
+            } else {
+                failed("a block device")
+            }
+        }
         other => Err(format!("{other} is an invalid volume type")),
     }
 }

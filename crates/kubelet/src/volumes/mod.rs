@@ -46,7 +46,9 @@ pub async fn set_up(root: &Path, source: &Source<'_>) -> Result<Mounted, String>
 /// Whether a pod has volumes whose content may change.
 pub fn is_refreshed(pod: &Pod) -> bool {
     let volumes = spec::spec(pod).volumes.iter().flatten();
-    volumes.into_iter().any(|v| v.config_map.is_some() || v.secret.is_some() || v.downward_api.is_some() || v.projected.is_some())
+    volumes
+        .into_iter()
+        .any(|v| v.config_map.is_some() || v.secret.is_some() || v.downward_api.is_some() || v.projected.is_some())
 }
 
 async fn one(root: &Path, source: &Source<'_>, volume: &Volume) -> Result<PathBuf, String> {

@@ -12,10 +12,20 @@ use rustix::fs::{Mode, OFlags, ResolveFlags};
 ///
 /// # Errors
 /// The path leaves the volume, or the system fails.
-pub fn bind(pod_dir: &Path, volume: &str, volume_path: &Path, container: &str, index: usize, sub_path: &str) -> io::Result<PathBuf> {
+pub fn bind(
+    pod_dir: &Path,
+    volume: &str,
+    volume_path: &Path,
+    container: &str,
+    index: usize,
+    sub_path: &str,
+) -> io::Result<PathBuf> {
     let inside = Path::new(sub_path).components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
     if !inside {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("subPath {sub_path:?} must stay in the volume")));
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            format!("subPath {sub_path:?} must stay in the volume"),
+        ));
     }
     let opened = open(volume_path, sub_path)?;
     let target = pod_dir.join("volume-subpaths").join(volume).join(container).join(index.to_string());
@@ -25,7 +35,8 @@ pub fn bind(pod_dir: &Path, volume: &str, volume_path: &Path, container: &str, i
     if let Some(parent) = target.parent() {
         std::fs::create_dir_all(parent)?;
     }
-    let directory = rustix::fs::FileType::from_raw_mode(rustix::fs::fstat(&opened)?.st_mode) == rustix::fs::FileType::Directory;
+    let directory =
+        rustix::fs::FileType::from_raw_mode(rustix::fs::fstat(&opened)?.st_mode) == rustix::fs::FileType::Directory;
     match directory {
         true => std::fs::create_dir_all(&target)?,
         false => std::fs::write(&target, b"")?,
@@ -41,13 +52,16 @@ fn open(volume: &Path, sub_path: &str) -> io::Result<OwnedFd> {
     let flags = OFlags::PATH | OFlags::CLOEXEC;
     match rustix::fs::openat2(&root, sub_path, flags, Mode::empty(), resolve) {
         Err(rustix::io::Errno::NOENT) => {
+            // As writable as the volume itself, whatever our umask.
+            let mode = Mode::from_raw_mode(rustix::fs::fstat(&root)?.st_mode & 0o7777);
             let mut so_far = PathBuf::new();
             for part in Path::new(sub_path).components() {
                 so_far.push(part);
                 let parent = so_far.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
                 let parent = rustix::fs::openat2(&root, parent, flags, Mode::empty(), resolve)?;
-                match rustix::fs::mkdirat(&parent, part.as_os_str(), Mode::from_raw_mode(0o750)) {
-                    Ok(()) | Err(rustix::io::Errno::EXIST) => {}
+                match rustix::fs::mkdirat(&parent, part.as_os_str(), mode) {
+                    Ok(()) => rustix::fs::chmodat(&parent, part.as_os_str(), mode, rustix::fs::AtFlags::empty())?,
+                    Err(rustix::io::Errno::EXIST) => {}
                     Err(error) => return Err(error.into()),
                 }
             }
