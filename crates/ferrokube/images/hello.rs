@@ -120,7 +120,7 @@ fn ls(paths: &[String]) -> i32 {
     for path in if paths.is_empty() { &here[..] } else { paths } {
         match std::fs::read_dir(path) {
             Ok(entries) => {
-                let mut names: Vec<_> = entries.flatten().map(|e| e.file_name().to_string_lossy().into_owned()).collect();
+                let mut names: Vec<_> = entries.flatten().map(|e| e.file_name().to_string_lossy().into_owned()).filter(|name| !name.starts_with('.')).collect();
                 names.sort();
                 names.iter().for_each(|name| println!("{name}"));
             }
