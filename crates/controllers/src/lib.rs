@@ -7,11 +7,14 @@ pub mod registry;
 pub mod runtime;
 
 mod claim;
+mod clusterrole_aggregation;
 mod conditions;
 mod cronjob;
+mod csr;
 mod daemonset;
 mod deployment;
 mod discovery;
+mod disruption;
 mod endpoints;
 mod endpointslice;
 mod flags;
@@ -25,13 +28,16 @@ mod node_lifecycle;
 mod nodeipam;
 mod podgc;
 mod pods;
+mod protection;
 mod replicaset;
+mod resourcequota;
 mod root_ca;
 mod serve;
 mod service_pods;
 mod serviceaccount;
 mod statefulset;
 mod taint_eviction;
+mod ttl_after_finished;
 
 #[cfg(test)]
 mod fixtures;

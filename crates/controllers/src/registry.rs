@@ -2,25 +2,16 @@
 //!
 //! To add one: `docs/adding-a-controller.md`.
 use crate::{
-    Concurrency, cronjob, daemonset, deployment, endpoints, endpointslice, garbage_collector, job, namespace,
-    node_lifecycle, nodeipam, podgc, replicaset, root_ca,
+    Concurrency, clusterrole_aggregation, cronjob, csr, daemonset, deployment, disruption, endpoints, endpointslice,
+    garbage_collector, job, namespace, node_lifecycle, nodeipam, podgc, protection, replicaset, resourcequota, root_ca,
     runtime::{Controller, Registration, Setup},
-    serviceaccount, statefulset, taint_eviction,
+    serviceaccount, statefulset, taint_eviction, ttl_after_finished,
 };
 use std::sync::Arc;
 
 /// Upstream's controllers that are not implemented yet; naming one in `--controllers` is an error.
 pub const NOT_YET: &[(&str, &str)] = &[
-    ("certificatesigningrequest-approving-controller", "csrapproving"),
-    ("certificatesigningrequest-cleaner-controller", "csrcleaner"),
-    ("certificatesigningrequest-signing-controller", "csrsigning"),
-    ("clusterrole-aggregation-controller", "clusterrole-aggregation"),
-    ("disruption-controller", "disruption"),
-    ("persistentvolume-protection-controller", "pv-protection"),
-    ("persistentvolumeclaim-protection-controller", "pvc-protection"),
-    ("resourcequota-controller", "resourcequota"),
     ("serviceaccount-token-controller", "serviceaccount-token"),
-    ("ttl-after-finished-controller", "ttl-after-finished"),
     ("ttl-controller", "ttl"),
     ("bootstrap-signer-controller", "bootstrapsigner"),
     ("device-taint-eviction-controller", "device-taint-eviction-controller"),
@@ -63,6 +54,15 @@ pub const ALL: &[Registration] = &[
     controller("node-ipam-controller", "nodeipam", "node-controller", "cidrAllocator", |_| 1, nodeipam::start),
     controller("node-lifecycle-controller", "nodelifecycle", "node-controller", "node-controller", |_| 4, node_lifecycle::start),
     controller("taint-eviction-controller", "taint-eviction-controller", "node-controller", "taint-eviction-controller", |_| 4, taint_eviction::start),
+    controller("disruption-controller", "disruption", "disruption-controller", "controllermanager", |_| 1, disruption::start),
+    controller("resourcequota-controller", "resourcequota", "resourcequota-controller", "resourcequota-controller", |f| f.concurrent_resource_quota_syncs, resourcequota::start),
+    controller("clusterrole-aggregation-controller", "clusterrole-aggregation", "clusterrole-aggregation-controller", "clusterrole-aggregation-controller", |_| 5, clusterrole_aggregation::start),
+    controller("certificatesigningrequest-signing-controller", "csrsigning", "certificate-controller", "certificate-controller", |_| 2, csr::start_signing),
+    controller("certificatesigningrequest-approving-controller", "csrapproving", "certificate-controller", "certificate-controller", |_| 2, csr::start_approving),
+    controller("certificatesigningrequest-cleaner-controller", "csrcleaner", "certificate-controller", "certificate-controller", |_| 1, csr::start_cleaning),
+    controller("persistentvolumeclaim-protection-controller", "pvc-protection", "pvc-protection-controller", "pvc-protection-controller", |_| 2, protection::start_claims),
+    controller("persistentvolume-protection-controller", "pv-protection", "pv-protection-controller", "pv-protection-controller", |_| 2, protection::start_volumes),
+    controller("ttl-after-finished-controller", "ttl-after-finished", "ttl-after-finished-controller", "ttl-after-finished-controller", |f| f.concurrent_ttl_after_finished_syncs, ttl_after_finished::start),
     controller("root-ca-certificate-publisher-controller", "root-ca-cert-publisher", "root-ca-cert-publisher", "root-ca-cert-publisher", |_| 1, root_ca::start),
 ];
 

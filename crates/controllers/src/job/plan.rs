@@ -342,11 +342,10 @@ fn restarts(pod: &Pod) -> i32 {
 
 /// When a pod ended.
 fn ended(pod: &Pod) -> Option<Timestamp> {
-    let containers = pod.status.as_ref()?.container_statuses.as_ref()?;
-    let times = containers
-        .iter()
+    let containers = pod.status.iter().flat_map(|status| status.container_statuses.iter().flatten());
+    let finished = containers
         .filter_map(|container| container.state.as_ref()?.terminated.as_ref()?.finished_at.as_ref().map(|time| time.0));
-    times.max().or_else(|| pod.metadata.creation_timestamp.as_ref().map(|time| time.0))
+    finished.max().or_else(|| pod.metadata.creation_timestamp.as_ref().map(|time| time.0))
 }
 
 /// How long to wait before the next pod: 10 s after a failure, doubling with each in a row.
