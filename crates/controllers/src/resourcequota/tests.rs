@@ -26,7 +26,21 @@ fn everything_is_counted() {
     let hard = "hard: {pods: 9, cpu: 9, requests.memory: 9, limits.cpu: 9, services.nodeports: 9, services.loadbalancers: 9, \
                 requests.storage: 9, fast.storageclass.storage.k8s.io/requests.storage: 9, configmaps: 9, count/deployments.apps: 9, secrets: 9}";
     let ended = "spec: {containers: []}\nstatus: {phase: Succeeded}\n---\n";
-    insta::assert_debug_snapshot!(used(hard, &format!("{POD}{ended}")), @"");
+    insta::assert_debug_snapshot!(used(hard, &format!("{POD}{ended}")), @r#"
+    {
+        "configmaps": "3",
+        "count/deployments.apps": "2",
+        "cpu": "1",
+        "fast.storageclass.storage.k8s.io/requests.storage": "10Gi",
+        "limits.cpu": "2",
+        "pods": "1",
+        "requests.memory": "1Gi",
+        "requests.storage": "10Gi",
+        "secrets": "0",
+        "services.loadbalancers": "1",
+        "services.nodeports": "2",
+    }
+    "#);
 }
 
 #[test]
