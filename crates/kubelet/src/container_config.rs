@@ -192,7 +192,7 @@ fn mounts(input: &Input<'_>, lookup: &dyn Fn(&str) -> Option<String>) -> Result<
             ..Default::default()
         });
     }
-    if !own_hosts && input.kind != Kind::Init || !own_hosts && !input.pod_ips.is_empty() {
+    if !own_hosts && (input.kind != Kind::Init || !input.pod_ips.is_empty()) {
         all.push(plain_mount("/etc/hosts", &hosts(input, &pod_dir)?));
     }
     let message_path = container.termination_message_path.as_deref().unwrap_or_default();

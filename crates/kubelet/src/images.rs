@@ -22,6 +22,16 @@ pub struct Failure {
     pub message: String,
 }
 
+/// An image to be had for a container.
+pub struct Wanted<'a> {
+    pub pod: &'a Pod,
+    pub container: &'a Container,
+    pub sandbox: &'a v1::PodSandboxConfig,
+    /// Tells an event: whether it is a warning, its reason, its message.
+    pub tell: &'a (dyn Fn(bool, &str, String) + Send + Sync),
+    pub now: Timestamp,
+}
+
 /// Pulls images, remembering what failed lately.
 pub struct Images {
     backoff: Mutex<Backoff>,
@@ -90,27 +100,24 @@ impl Images {
         &self,
         runtime: &dyn Runtime,
         objects: &Objects,
-        pod: &Pod,
-        container: &Container,
-        sandbox: Option<v1::PodSandboxConfig>,
-        told: &(dyn Fn(bool, &str, String) + Send + Sync),
-        now: Timestamp,
+        wanted: &Wanted<'_>,
     ) -> Result<v1::Image, Failure> {
+        let Wanted { container, tell, now, .. } = wanted;
         let image = container.image.as_deref().unwrap_or_default();
         let full = normalize(image).map_err(|message| {
             let message = format!("Failed to apply default image tag \"{image}\": {message}");
-            told(true, "InspectFailed", message.clone());
+            tell(true, "InspectFailed", message.clone());
             Failure { reason: "InvalidImageName", message }
         })?;
         let present = runtime.image_status(&full).await.map_err(|error| {
             let message = format!("Failed to inspect image \"{image}\": {error}");
-            told(true, "InspectFailed", message.clone());
+            tell(true, "InspectFailed", message.clone());
             Failure { reason: "ImageInspectError", message }
         })?;
         let policy = container.image_pull_policy.as_deref().unwrap_or("IfNotPresent");
         match (policy, present) {
             ("IfNotPresent" | "Never", Some(found)) => {
-                told(
+                tell(
                     false,
                     "Pulled",
                     format!("Container image \"{image}\" already present on machine and can be accessed by the pod"),
@@ -119,18 +126,18 @@ impl Images {
             }
             ("Never", None) => {
                 let message = format!("Container image \"{image}\" is not present with pull policy of Never");
-                told(true, "ErrImageNeverPull", message.clone());
+                tell(true, "ErrImageNeverPull", message.clone());
                 return Err(Failure { reason: "ErrImageNeverPull", message });
             }
             _ => {}
         }
-        let key = format!("{}_{image}", spec::uid(pod));
-        if self.still_waits(&key, now) {
+        let key = format!("{}_{image}", spec::uid(wanted.pod));
+        if self.still_waits(&key, *now) {
             let message = format!("Back-off pulling image \"{image}\"");
-            told(false, "BackOff", message.clone());
+            tell(false, "BackOff", message.clone());
             return Err(Failure { reason: "ImagePullBackOff", message });
         }
-        self.pull(runtime, objects, pod, image, &full, sandbox, told, &key).await
+        self.pull(runtime, objects, wanted, &full, &key).await
     }
 
     /// Whether the delay since the last failure has not passed yet.
@@ -138,19 +145,17 @@ impl Images {
         self.backoff.lock().since_update(key, now).is_some_and(|(since, delay)| since < delay)
     }
 
-    #[allow(clippy::too_many_arguments)]
     async fn pull(
         &self,
         runtime: &dyn Runtime,
         objects: &Objects,
-        pod: &Pod,
-        image: &str,
+        wanted: &Wanted<'_>,
         full: &str,
-        sandbox: Option<v1::PodSandboxConfig>,
-        told: &(dyn Fn(bool, &str, String) + Send + Sync),
         key: &str,
     ) -> Result<v1::Image, Failure> {
-        told(false, "Pulling", format!("Pulling image \"{image}\""));
+        let Wanted { pod, container, sandbox, tell, .. } = wanted;
+        let image = container.image.as_deref().unwrap_or_default();
+        tell(false, "Pulling", format!("Pulling image \"{image}\""));
         let asked = Instant::now();
         let _permit = self.pulls.acquire().await;
         let began = Instant::now();
@@ -162,7 +167,7 @@ impl Images {
             auths.push(None);
         }
         for auth in auths {
-            last = runtime.pull_image(full, auth, sandbox.clone()).await;
+            last = runtime.pull_image(full, auth, Some((*sandbox).clone())).await;
             if last.is_ok() {
                 break;
             }
@@ -173,7 +178,7 @@ impl Images {
                 self.backoff.lock().reset(key);
                 let found = runtime.image_status(full).await.ok().flatten();
                 let size = found.as_ref().map_or(0, |f| f.size);
-                told(
+                tell(
                     false,
                     "Pulled",
                     format!(
@@ -187,12 +192,8 @@ impl Images {
             Err(error) => {
                 self.backoff.lock().next(key, now, now);
                 let message = format!("Failed to pull image \"{image}\": {error}");
-                told(true, "Failed", message);
-                let cause = match &error {
-                    cri::Error::Rpc { .. } => error.to_string(),
-                    other => other.to_string(),
-                };
-                Err(Failure { reason: "ErrImagePull", message: cause })
+                tell(true, "Failed", message);
+                Err(Failure { reason: "ErrImagePull", message: error.to_string() })
             }
         }
     }

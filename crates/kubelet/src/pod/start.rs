@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Container, Pod};
 
 use super::{hooks, kill};
+use crate::images::Wanted;
 use crate::kubelet::Kubelet;
 use crate::observed::{self, Observed};
 use crate::spec::{self, Kind};
@@ -66,17 +67,13 @@ pub async fn container(
     let tell = |warning: bool, reason: &str, message: String| {
         kubelet.container_event(pod, kind, &container.name, warning, reason, &message);
     };
-    let now = Timestamp::now();
-    let image = kubelet
-        .images
-        .ensure(&*kubelet.runtime, &kubelet.objects, pod, container, Some(place.sandbox_config.clone()), &tell, now)
-        .await
-        .map_err(|f| {
-            if f.reason != "ErrImageNeverPull" {
-                tell(true, "Failed", format!("Error: {}", f.reason));
-            }
-            failure(f.reason, f.message)
-        })?;
+    let wanted = Wanted { pod, container, sandbox: place.sandbox_config, tell: &tell, now: Timestamp::now() };
+    let image = kubelet.images.ensure(&*kubelet.runtime, &kubelet.objects, &wanted).await.map_err(|f| {
+        if f.reason != "ErrImageNeverPull" {
+            tell(true, "Failed", format!("Error: {}", f.reason));
+        }
+        failure(f.reason, f.message)
+    })?;
     let restarts = seen.container(&container.name).map_or(0, |previous| previous.restarts + 1);
     let config =
         configuration(kubelet, pod, seen, place, kind, container, &image, restarts).await.map_err(|message| {

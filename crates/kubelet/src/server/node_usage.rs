@@ -52,17 +52,14 @@ impl Sampler {
             memory: memory(&read("/proc/meminfo")),
         };
         let mut last = self.0.lock();
-        match *last {
-            Some(earlier) => {
-                let seconds = usage.time.duration_since(earlier.time).as_secs_f64();
-                if seconds < SHORTEST {
-                    usage.cpu_nano_cores = earlier.cpu_nano_cores;
-                    return usage;
-                }
-                let spent = usage.cpu_total_ns.saturating_sub(earlier.cpu_total_ns) as f64;
-                usage.cpu_nano_cores = Some((spent / seconds) as u64);
+        if let Some(earlier) = *last {
+            let seconds = usage.time.duration_since(earlier.time).as_secs_f64();
+            if seconds < SHORTEST {
+                usage.cpu_nano_cores = earlier.cpu_nano_cores;
+                return usage;
             }
-            None => {}
+            let spent = usage.cpu_total_ns.saturating_sub(earlier.cpu_total_ns) as f64;
+            usage.cpu_nano_cores = Some((spent / seconds) as u64);
         }
         *last = Some(usage);
         usage

@@ -130,7 +130,7 @@ pub async fn run(server: &Server, target: Target<'_>, query: &Query) -> Result<A
         let stderr = String::from_utf8_lossy(&ran.stderr).into_owned();
         return Err(failed(format!("command '{}' exited with {}: {stderr}", command.join(" "), ran.exit_code)));
     }
-    let mut output = Vec::from(ran.stdout);
+    let mut output = ran.stdout;
     output.extend_from_slice(&ran.stderr);
     Ok(answer::of(StatusCode::OK, "application/json", output))
 }

@@ -49,10 +49,10 @@ pub fn generate(view: &View<'_>) -> PodStatus {
         resource_claim_statuses: view.old.and_then(|old| old.resource_claim_statuses.clone()),
         ..Default::default()
     };
-    if view.verdict.is_none()
-        || !view.seen.containers.is_empty()
-        || view.old.is_some_and(|o| o.container_statuses.is_some())
-    {
+    // A pod that was turned away never had containers to speak of.
+    let had = !view.seen.containers.is_empty() || view.old.is_some_and(|old| old.container_statuses.is_some());
+    let ended = view.verdict.is_some() || spec::is_terminal(pod);
+    if had || !ended {
         let lists = containers::statuses(view);
         status.container_statuses = some(lists.main);
         status.init_container_statuses = some(lists.init);

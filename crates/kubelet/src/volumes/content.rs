@@ -159,8 +159,12 @@ fn pick(
             }
             None if optional => {}
             None => {
-                return Err(format!("references non-existent {} key: {}", of.split(' ').next().unwrap_or(of), item.key)
-                    .replace("configmap", "config"));
+                return Err(format!(
+                    "references non-existent {} key: {}",
+                    of.split(' ').next().unwrap_or(of),
+                    item.key
+                )
+                .replace("configmap", "config"));
             }
         }
     }
