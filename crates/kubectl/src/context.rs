@@ -6,7 +6,10 @@ use kube::config::{KubeConfigOptions, Kubeconfig, NamedAuthInfo, NamedCluster, N
 use std::{
     io::Write,
     path::PathBuf,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 use tokio::sync::OnceCell;
 
@@ -15,6 +18,7 @@ pub struct Context {
     connection: OnceCell<Connection>,
     mapper: OnceCell<Mapper>,
     out: Mutex<Box<dyn Write + Send>>,
+    documents: AtomicUsize,
 }
 
 struct Connection {
@@ -30,12 +34,22 @@ impl Context {
             connection: OnceCell::new(),
             mapper: OnceCell::new(),
             out: Mutex::new(Box::new(std::io::stdout())),
+            documents: AtomicUsize::new(0),
         }
     }
 
     /// Standard output, held while one piece is written.
     pub fn out(&self) -> MutexGuard<'_, Box<dyn Write + Send>> {
         self.out.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Print a YAML document; `---` stands between two of them.
+    ///
+    /// # Errors
+    /// Nobody reads any more.
+    pub fn document(&self, text: &str) -> Result<()> {
+        let first = self.documents.fetch_add(1, Ordering::Relaxed) == 0;
+        self.print(format!("{}{text}", if first { "" } else { "---\n" }))
     }
 
     /// Print one line.

@@ -10,6 +10,7 @@ mod generators;
 mod global;
 mod http;
 pub mod jsonpath;
+mod kubeconfig;
 mod manifests;
 mod mapper;
 mod openapi;

@@ -136,15 +136,7 @@ async fn update(writer: &Writer<'_>, target: &Target, object: &Value, current: V
             target.name.as_deref().unwrap_or_default()
         );
     }
-    let original: Value = annotation.map(serde_json::from_str).transpose()?.unwrap_or_else(|| json!({}));
-    let refused = |e: &dyn std::fmt::Display| Error::message(format!("creating patch: {e}"));
-    let (kind, patch) = match schema::of(&target.resource.group, &target.resource.version, &target.resource.kind) {
-        Some(schema) => {
-            let patch = patch::three_way_strategic(&original, object, &current, schema).map_err(|e| refused(&e))?;
-            ("application/strategic-merge-patch+json", patch)
-        }
-        None => ("application/merge-patch+json", patch::three_way_merge(&original, object, &current)),
-    };
+    let (kind, patch) = three_way(target, object, &current)?;
     if patch.as_object().is_none_or(serde_json::Map::is_empty) {
         return writer.report(&target.resource, current, "unchanged");
     }
@@ -153,4 +145,18 @@ async fn update(writer: &Writer<'_>, target: &Target, object: &Value, current: V
     }
     let applied = writer.patch(target, kind, &patch).await?;
     writer.report(&target.resource, applied, "configured")
+}
+
+/// The patch, and its content type, that brings an object to what a file says.
+pub(super) fn three_way(target: &Target, object: &Value, current: &Value) -> Result<(&'static str, Value)> {
+    let annotation = current["metadata"]["annotations"][LAST_APPLIED].as_str();
+    let original: Value = annotation.map(serde_json::from_str).transpose()?.unwrap_or_else(|| json!({}));
+    let refused = |e: &dyn std::fmt::Display| Error::message(format!("creating patch: {e}"));
+    Ok(match schema::of(&target.resource.group, &target.resource.version, &target.resource.kind) {
+        Some(schema) => {
+            let patch = patch::three_way_strategic(&original, object, current, schema).map_err(|e| refused(&e))?;
+            ("application/strategic-merge-patch+json", patch)
+        }
+        None => ("application/merge-patch+json", patch::three_way_merge(&original, object, current)),
+    })
 }

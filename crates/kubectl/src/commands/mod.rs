@@ -2,11 +2,15 @@
 mod api_resources;
 mod apply;
 mod auth;
+mod autoscale;
 mod cluster_info;
+mod config;
 mod create;
 mod delete;
 mod describe;
+mod diff;
 mod drain;
+mod edit;
 mod exec;
 mod explain;
 mod expose;
@@ -14,12 +18,14 @@ mod get;
 mod label;
 mod logs;
 mod patch;
+mod replace;
 mod rollout;
 mod run;
 mod scale;
 mod set;
 mod taint;
 mod token;
+mod top;
 mod version;
 mod wait;
 
@@ -48,10 +54,13 @@ pub const ALL: &[&dyn Command] = &[
     &set::Set,
     &explain::Explain,
     &get::Get,
+    &edit::Edit,
     &delete::Delete,
     &rollout::Rollout,
     &scale::Scale,
+    &autoscale::Autoscale,
     &cluster_info::ClusterInfo,
+    &top::Top,
     &drain::Cordon,
     &drain::Uncordon,
     &drain::Drain,
@@ -61,13 +70,17 @@ pub const ALL: &[&dyn Command] = &[
     &exec::Attach,
     &exec::Exec,
     &auth::Auth,
-    &patch::Patch,
+    &diff::Diff,
     &apply::Apply,
+    &patch::Patch,
+    &replace::Replace,
     &wait::Wait,
     &label::Label,
     &label::Annotate,
+    &top::Completion,
     &api_resources::ApiResources,
     &api_resources::ApiVersions,
+    &config::Config,
     &version::Version,
     &cluster_info::Options,
 ];

@@ -1,4 +1,5 @@
 //! The objects that `kubectl create <kind>` makes from flags. Pure: flags in, object out.
+mod hashed;
 mod policy;
 
 use crate::{
@@ -130,9 +131,6 @@ fn data_words(words: Words) -> Words {
 
 /// Keys and contents of `--from-literal`, `--from-file` and `--from-env-file`.
 fn data(matches: &ArgMatches) -> Result<Vec<(String, Vec<u8>)>> {
-    if flag(matches, "append-hash") {
-        return Err(Error::message("--append-hash is not implemented"));
-    }
     let from_files = !words(matches, "from-file").is_empty() || !words(matches, "from-literal").is_empty();
     if from_files && !words(matches, "from-env-file").is_empty() {
         return Err(Error::message("from-env-file cannot be combined with from-file or from-literal"));
@@ -212,7 +210,15 @@ fn config_map(matches: &ArgMatches) -> Result<Value> {
             map[field] = Value::Object(content);
         }
     }
-    Ok(map)
+    Ok(hashed(map, matches))
+}
+
+/// With a hash of its content in its name, when that is wanted.
+fn hashed(mut object: Value, matches: &ArgMatches) -> Value {
+    if flag(matches, "append-hash") {
+        object["metadata"]["name"] = json!(format!("{}-{}", text(matches, "name"), hashed::suffix(&object)));
+    }
+    object
 }
 
 fn secret_words() -> Words {
@@ -236,13 +242,13 @@ fn secret(matches: &ArgMatches) -> Result<Value> {
     let (kind, content) = match form {
         "docker-registry" => {
             let (user, password) = (required(inner, "docker-username")?, required(inner, "docker-password")?);
-            let mut login =
-                json!({"username": user, "password": password, "auth": STANDARD.encode(format!("{user}:{password}"))});
+            // The order is that of the official one's structure: the bytes become part of a secret.
             let email = text(inner, "docker-email");
-            if !email.is_empty() {
-                login["email"] = json!(email);
-            }
-            let auths = json!({"auths": {text(inner, "docker-server"): login}}).to_string();
+            let email = if email.is_empty() { String::new() } else { format!(",\"email\":{}", json!(email)) };
+            let auth = STANDARD.encode(format!("{user}:{password}"));
+            let (server, user, password) = (json!(text(inner, "docker-server")), json!(user), json!(password));
+            let login = format!("{{\"username\":{user},\"password\":{password}{email},\"auth\":\"{auth}\"}}");
+            let auths = format!("{{\"auths\":{{{server}:{login}}}}}");
             ("kubernetes.io/dockerconfigjson".to_owned(), vec![(".dockerconfigjson".to_owned(), auths.into_bytes())])
         }
         "tls" => {
@@ -262,7 +268,7 @@ fn secret(matches: &ArgMatches) -> Result<Value> {
     if !kind.is_empty() {
         secret["type"] = json!(kind);
     }
-    Ok(secret)
+    Ok(hashed(secret, inner))
 }
 
 fn deployment_words() -> Words {

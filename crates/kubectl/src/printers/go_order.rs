@@ -7,18 +7,18 @@ use serde_json::Value;
 
 /// The order of fields of all kinds that commands make up. No two kinds contradict each other.
 const ORDER: &[&str] = &[
-    "kind", "apiVersion", "apiGroup", "metadata", "clusters", "users", "contexts", "current-context", "name",
-    "namespace", "creationTimestamp", "labels", "annotations", "value", "globalDefault", "description",
-    "preemptionPolicy", "verbs", "apiGroups", "resources", "resourceNames", "nonResourceURLs", "rules",
+    "kind", "apiVersion", "apiGroup", "metadata", "preferences", "clusters", "users", "contexts", "current-context", "name",
+    "cluster", "user", "namespace", "creationTimestamp", "labels", "annotations", "value", "globalDefault", "description",
+    "preemptionPolicy", "verbs", "apiGroups", "rules",
     "aggregationRule", "subjects", "roleRef", "immutable", "data", "stringData", "binaryData", "type", "schedule",
     "jobTemplate", "minAvailable", "spec", "status", "hard", "scopes", "ingressClassName", "defaultBackend", "tls",
     "hosts", "secretName", "host", "http", "paths", "path", "pathType", "backend", "service", "replicas", "selector",
     "maxUnavailable", "template", "strategy", "volumes", "initContainers", "containers", "image", "command", "args",
-    "ports", "env", "restartPolicy", "dnsPolicy", "protocol", "port", "targetPort", "nodePort",
+    "ports", "env", "resources", "resourceNames", "nonResourceURLs", "restartPolicy", "dnsPolicy", "protocol", "port", "targetPort", "nodePort",
     "clusterIP", "externalIPs", "sessionAffinity", "loadBalancerIP", "externalName", "server", "tls-server-name",
-    "insecure-skip-tls-verify", "certificate-authority", "certificate-authority-data", "proxy-url", "cluster",
+    "insecure-skip-tls-verify", "certificate-authority", "certificate-authority-data", "proxy-url",
     "client-certificate", "client-certificate-data", "client-key", "client-key-data", "token", "username", "password",
-    "exec", "user", "extensions",
+    "exec", "extensions",
 ];
 
 /// Maps whose keys are the user's.

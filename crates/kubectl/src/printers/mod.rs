@@ -117,7 +117,8 @@ pub fn changed(context: &Context, format: &Format, resource: &Resource, object: 
         let name = object["metadata"]["name"].as_str().unwrap_or_default();
         return context.line(format!("{} {what}", resource.object_name(name)));
     }
-    context.print(format.object(object, Some(resource))?)
+    let text = format.object(object, Some(resource))?;
+    if matches!(format, Format::Yaml) { context.document(&text) } else { context.print(text) }
 }
 
 /// Drop what nobody wants to read unless it is asked for.

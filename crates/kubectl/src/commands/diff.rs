@@ -1,0 +1,142 @@
+//! `kubectl diff`: what `apply` would change, shown by an external program.
+use super::{Command, apply};
+use crate::{
+    Context, Error, Result, manifests, printers,
+    select::{self, Target, flag, text, words},
+    write::remember_applied,
+};
+use async_trait::async_trait;
+use clap::{Arg, ArgMatches, Command as Words};
+use serde_json::Value;
+use std::{fs, path::Path};
+
+pub struct Diff;
+
+#[async_trait]
+impl Command for Diff {
+    fn words(&self) -> Words {
+        let switch = |name: &'static str, help: &'static str| {
+            crate::global::boolean(Arg::new(name).long(name)).default_value("false").help(help)
+        };
+        Words::new("diff")
+            .about("Diff the live version against a would-be applied version")
+            .arg(manifests::file_flag())
+            .arg(manifests::recursive_flag())
+            .arg(select::selector())
+            .arg(switch("server-side", "If true, apply runs in the server instead of the client."))
+            .arg(switch("force-conflicts", "If true, server-side apply will force the changes against conflicts."))
+            .arg(switch("show-managed-fields", "If true, include managed fields in the diff."))
+            .arg(Arg::new("field-manager").long("field-manager").default_value("kubectl-client-side-apply").help("Name of the manager used to track field ownership."))
+    }
+
+    async fn run(&self, context: &Context, matches: &ArgMatches) -> Result<()> {
+        let files = words(matches, "filename");
+        if files.is_empty() {
+            return Err(Error::message("must specify one of -f and -k"));
+        }
+        let selector = apimachinery::labels::Selector::parse(&text(matches, "selector"))
+            .map_err(|e| Error::message(e.to_string()))?;
+        let live = tempfile::Builder::new().prefix("LIVE-").tempdir()?;
+        let merged = tempfile::Builder::new().prefix("MERGED-").tempdir()?;
+        for object in manifests::read(&files, flag(matches, "recursive"))? {
+            if !selector.matches_with(|key| object["metadata"]["labels"][key].as_str()) {
+                continue;
+            }
+            let target = select::of_object(context, &object).await?;
+            let name = file_name(&target);
+            let (before, after) = both(context, matches, &target, object).await?;
+            for (folder, object) in [(&live, before), (&merged, after)] {
+                if let Some(object) = object {
+                    write(&folder.path().join(&name), object, &target, flag(matches, "show-managed-fields"))?;
+                }
+            }
+        }
+        let code = run(live.path(), merged.path()).await?;
+        if code == 0 { Ok(()) } else { Err(Error::Exit(code)) }
+    }
+}
+
+fn file_name(target: &Target) -> String {
+    let resource = &target.resource;
+    let group = if resource.group.is_empty() { String::new() } else { format!("{}.", resource.group) };
+    format!(
+        "{group}{}.{}.{}.{}",
+        resource.version,
+        resource.kind,
+        target.namespace.as_deref().unwrap_or_default(),
+        target.name.as_deref().unwrap_or_default()
+    )
+}
+
+/// The object as it is, and as it would be.
+async fn both(
+    context: &Context,
+    matches: &ArgMatches,
+    target: &Target,
+    mut object: Value,
+) -> Result<(Option<Value>, Option<Value>)> {
+    let api = context.api().await?;
+    let live = match api.get(&target.path()).await {
+        Ok(live) => Some(live),
+        Err(error) if error.is_not_found() => None,
+        Err(error) => return Err(error),
+    };
+    let manager = text(matches, "field-manager");
+    let query = |path: &str| crate::http::with_query(path, &[("dryRun", "All"), ("fieldManager", manager.as_str())]);
+    if flag(matches, "server-side") {
+        let force = if flag(matches, "force-conflicts") { "true" } else { "" };
+        let path = crate::http::with_query(&query(&target.path()), &[("force", force)]);
+        let merged = api.patch(&path, "application/apply-patch+yaml", &object).await?;
+        return Ok((live, Some(merged)));
+    }
+    remember_applied(&mut object)?;
+    let merged = match &live {
+        Some(live) => {
+            let (kind, patch) = apply::three_way(target, &object, live)?;
+            match patch.as_object().is_none_or(serde_json::Map::is_empty) {
+                true => live.clone(),
+                false => api.patch(&query(&target.path()), kind, &patch).await?,
+            }
+        }
+        None => api.post(&query(&target.resource.collection(target.namespace.as_deref())), &object).await?,
+    };
+    Ok((live, Some(merged)))
+}
+
+fn write(path: &Path, mut object: Value, target: &Target, managed: bool) -> Result<()> {
+    if !managed {
+        printers::strip_managed_fields(&mut object);
+    }
+    if let Some(annotations) = object["metadata"]["annotations"].as_object_mut() {
+        annotations.remove(crate::write::LAST_APPLIED);
+        if annotations.is_empty()
+            && let Some(metadata) = object["metadata"].as_object_mut()
+        {
+            metadata.remove("annotations");
+        }
+    }
+    if target.resource.kind == "Secret"
+        && let Some(data) = object["data"].as_object_mut()
+    {
+        // Not the values, only whether they differ: see the length.
+        data.values_mut().for_each(|value| *value = format!("*** ({} bytes)", value.to_string().len()).into());
+    }
+    Ok(fs::write(path, apimachinery::codec::yaml::to_string(&object))?)
+}
+
+/// Run the program on both folders; its exit code, 1 for differences.
+async fn run(live: &Path, merged: &Path) -> Result<i32> {
+    let given = std::env::var("KUBECTL_EXTERNAL_DIFF").unwrap_or_default();
+    let words: Vec<&str> = given.split_whitespace().collect();
+    let (program, arguments) = match words.split_first() {
+        Some((program, arguments)) => (*program, arguments.to_vec()),
+        None => ("diff", vec!["-u", "-N"]),
+    };
+    let status = tokio::process::Command::new(program).args(arguments).arg(live).arg(merged).status().await;
+    let status = status.map_err(|e| Error::message(format!("failed to run {program:?}: {e}")))?;
+    match status.code() {
+        Some(code @ (0 | 1)) => Ok(code),
+        Some(code) => Err(Error::message(format!("failed to run {program:?}: exit status {code}"))),
+        None => Err(Error::message(format!("failed to run {program:?}: it was killed"))),
+    }
+}

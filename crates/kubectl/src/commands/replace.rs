@@ -1,0 +1,124 @@
+//! `kubectl replace`: put objects as files say, or delete and create them again.
+use super::Command;
+use crate::{
+    Context, Error, Result, manifests,
+    select::{self, Target, flag, text, words},
+    write::{self, DryRun, Writer, remember_applied},
+};
+use async_trait::async_trait;
+use clap::{Arg, ArgMatches, Command as Words};
+use serde_json::{Value, json};
+use std::time::Duration;
+use tokio::time::Instant;
+
+pub struct Replace;
+
+const POLL: Duration = Duration::from_millis(100);
+/// How long `--force` waits for the old object to go when no timeout is given.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+#[async_trait]
+impl Command for Replace {
+    fn words(&self) -> Words {
+        let switch = |name: &'static str, help: &'static str| {
+            crate::global::boolean(Arg::new(name).long(name)).default_value("false").help(help)
+        };
+        write::flags(Words::new("replace").about("Replace a resource by file name or stdin"))
+            .arg(manifests::file_flag())
+            .arg(manifests::recursive_flag())
+            .arg(write::validate_flag())
+            .arg(switch("force", "If true, immediately remove resources from API and bypass graceful deletion."))
+            .arg(switch("save-config", "If true, the configuration of current object will be saved in its annotation."))
+            .arg(switch("wait", "If true, wait for resources to be gone before returning."))
+            .arg(Arg::new("cascade").long("cascade").help("Must be \"background\", \"orphan\", or \"foreground\"."))
+            .arg(
+                Arg::new("grace-period")
+                    .long("grace-period")
+                    .allow_negative_numbers(true)
+                    .value_parser(clap::value_parser!(i64))
+                    .default_value("-1")
+                    .help("Period of time in seconds given to the resource to terminate gracefully."),
+            )
+            .arg(Arg::new("timeout").long("timeout").default_value("0s").help("The length of time to wait before giving up on a delete"))
+            .arg(Arg::new("raw").long("raw").help("Raw URI to PUT to the server."))
+            .arg(Arg::new("subresource").long("subresource").help("If specified, replace will operate on the subresource of the requested object."))
+    }
+
+    async fn run(&self, context: &Context, matches: &ArgMatches) -> Result<()> {
+        let files = words(matches, "filename");
+        if files.is_empty() {
+            return Err(Error::message("must specify --filename to replace"));
+        }
+        let writer = Writer::new(context, matches, "kubectl-replace")?;
+        let raw = text(matches, "raw");
+        let mut errors = Vec::new();
+        for mut object in manifests::read(&files, flag(matches, "recursive"))? {
+            if !raw.is_empty() {
+                let answer = context.api().await?.put(&raw, &object).await?;
+                context.print(crate::printers::json_string(&answer))?;
+                continue;
+            }
+            if flag(matches, "save-config") {
+                remember_applied(&mut object)?;
+            }
+            errors.extend(replace(&writer, matches, object).await.err());
+        }
+        Error::collect(errors)
+    }
+}
+
+async fn replace(writer: &Writer<'_>, matches: &ArgMatches, mut object: Value) -> Result<()> {
+    let target = select::of_object(writer.context, &object).await?;
+    if writer.dry_run == DryRun::Client {
+        return writer.report(&target.resource, object, "replaced");
+    }
+    let api = writer.context.api().await?;
+    if flag(matches, "force") {
+        remove(writer, matches, &target).await?;
+        if let Some(metadata) = object["metadata"].as_object_mut() {
+            metadata.remove("resourceVersion");
+            metadata.remove("uid");
+        }
+        let created = writer.create(&target, &object).await?;
+        return writer.report(&target.resource, created, "replaced");
+    }
+    let subresource = text(matches, "subresource");
+    let path = if subresource.is_empty() { target.path() } else { format!("{}/{subresource}", target.path()) };
+    if object["metadata"]["resourceVersion"].is_null() {
+        let current = api.get(&target.path()).await?;
+        object["metadata"]["resourceVersion"] = current["metadata"]["resourceVersion"].clone();
+    }
+    let replaced = api.put(&writer.path(&path), &object).await?;
+    writer.report(&target.resource, replaced, "replaced")
+}
+
+async fn remove(writer: &Writer<'_>, matches: &ArgMatches, target: &Target) -> Result<()> {
+    let api = writer.context.api().await?;
+    let grace = matches.get_one::<i64>("grace-period").copied().unwrap_or(-1).max(0);
+    let policy = match text(matches, "cascade").as_str() {
+        "orphan" => "Orphan",
+        "foreground" => "Foreground",
+        _ => "Background",
+    };
+    match api.delete(&target.path(), &json!({"gracePeriodSeconds": grace, "propagationPolicy": policy})).await {
+        Err(error) if error.is_not_found() => return Ok(()),
+        other => drop(other?),
+    }
+    let name = target.name.as_deref().unwrap_or_default();
+    let kind = target.resource.object_name("");
+    let place = target.namespace.as_ref().map(|n| format!(" from {n} namespace")).unwrap_or_default();
+    writer.context.line(format!("{} \"{name}\" deleted{place}", kind.trim_end_matches('/')))?;
+    let patience =
+        apimachinery::duration::parse(&text(matches, "timeout")).map_err(|e| Error::message(e.to_string()))?;
+    let deadline = Instant::now() + if patience.is_zero() { PATIENCE } else { patience };
+    loop {
+        match api.get(&target.path()).await {
+            Err(error) if error.is_not_found() => return Ok(()),
+            other => drop(other?),
+        }
+        if Instant::now() > deadline {
+            return Err(Error::message("timed out waiting for the condition"));
+        }
+        tokio::time::sleep(POLL).await;
+    }
+}
