@@ -44,11 +44,8 @@ where
         match owners::controller_of(meta) {
             Some(controller) if Some(controller.uid.as_str()) != ours => {}
             Some(_) if matches => claimed.push(object.clone()),
-            Some(_) => {
-                if !leaving {
-                    patches.push(release::<K>(Key::of(&**object), meta.uid.as_deref(), ours));
-                }
-            }
+            Some(_) if leaving => {}
+            Some(_) => patches.push(release::<K>(Key::of(&**object), meta.uid.as_deref(), ours)),
             None if matches && !leaving && meta.deletion_timestamp.is_none() && adoptable(object) => {
                 adopting = true;
                 patches.push(adopt(owner, &**object));

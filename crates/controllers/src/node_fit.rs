@@ -73,7 +73,7 @@ mod tests {
     #[test]
     fn selectors_and_affinity_must_both_admit() {
         let node: Arc<Node> = object("metadata: {name: n, labels: {disk: ssd, cores: '8'}}");
-        let admits = |spec: &str| selects(&*object::<Arc<PodSpec>>(&format!("{{containers: [], {spec}}}")), &node);
+        let admits = |spec: &str| selects(&object::<Arc<PodSpec>>(&format!("{{containers: [], {spec}}}")), &node);
         let affinity = |term: &str| {
             admits(&format!(
                 "affinity: {{nodeAffinity: {{requiredDuringSchedulingIgnoredDuringExecution: {{nodeSelectorTerms: [{term}]}}}}}}"

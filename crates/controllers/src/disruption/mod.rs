@@ -82,7 +82,7 @@ impl Disruption {
                 None => Scale::NoController,
             },
             kind => {
-                Scale::NoScale(format!("{kind} {namespace}/{} does not implement the scale subresource", owner.name))
+                Scale::Unknown(format!("{kind} {namespace}/{} does not implement the scale subresource", owner.name))
             }
         }
     }

@@ -27,7 +27,8 @@ pub enum Scale {
     /// The controller's UID and its size.
     Wanted(String, i32),
     NoController,
-    NoScale(String),
+    /// It says nothing of sizes; why.
+    Unknown(String),
 }
 
 /// What there is: the budget and the pods it selects.
@@ -50,7 +51,7 @@ fn expected(spec: &PodDisruptionBudgetSpec, pods: &[(Scale, Arc<Pod>)]) -> Resul
                     let name = pod.metadata.name.as_deref().unwrap_or_default();
                     return Err(format!("found no controllers for pod {name:?}"));
                 }
-                Scale::NoScale(why) => return Err(why.clone()),
+                Scale::Unknown(why) => return Err(why.clone()),
             }
         }
         Ok(sizes.values().sum::<i32>())

@@ -19,7 +19,7 @@ pub struct Plan {
 
 /// One step of a plan.
 pub enum Step {
-    Write(Write),
+    Write(Box<Write>),
     /// Writes of one sort that do not depend on each other: one first, then twice as many at a time as
     /// long as all succeed, so that a rejecting server sees few of them (upstream's slow start).
     Batch(Vec<Write>),
@@ -227,7 +227,7 @@ impl Plan {
     }
 
     pub fn write(&mut self, write: Write) {
-        self.steps.push(Step::Write(write));
+        self.steps.push(Step::Write(Box::new(write)));
     }
 
     /// Add writes that do not depend on each other.

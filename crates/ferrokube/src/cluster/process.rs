@@ -87,6 +87,8 @@ impl Parts<'_> {
                 flag("leader-elect", false),
                 flag("secure-port", 0),
                 flag("use-service-account-credentials", true),
+                // In one process the server's own limits are enough.
+                flag("kube-api-qps", -1),
                 flag("allocate-node-cidrs", true),
                 flag("cluster-cidr", &self.cluster.pod_cidr),
                 flag("service-cluster-ip-range", &self.cluster.service_cidr),
