@@ -10,5 +10,6 @@ mod patches;
 mod pods;
 mod representations;
 mod services;
+mod streams;
 mod watches;
 mod workloads;
