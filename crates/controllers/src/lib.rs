@@ -35,6 +35,7 @@ mod root_ca;
 mod serve;
 mod service_pods;
 mod serviceaccount;
+mod serviceaccount_token;
 mod statefulset;
 mod taint_eviction;
 mod ttl_after_finished;

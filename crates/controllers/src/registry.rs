@@ -5,13 +5,12 @@ use crate::{
     Concurrency, clusterrole_aggregation, cronjob, csr, daemonset, deployment, disruption, endpoints, endpointslice,
     garbage_collector, job, namespace, node_lifecycle, nodeipam, podgc, protection, replicaset, resourcequota, root_ca,
     runtime::{Controller, Registration, Setup},
-    serviceaccount, statefulset, taint_eviction, ttl_after_finished,
+    serviceaccount, serviceaccount_token, statefulset, taint_eviction, ttl_after_finished,
 };
 use std::sync::Arc;
 
 /// Upstream's controllers that are not implemented yet; naming one in `--controllers` is an error.
 pub const NOT_YET: &[(&str, &str)] = &[
-    ("serviceaccount-token-controller", "serviceaccount-token"),
     ("ttl-controller", "ttl"),
     ("bootstrap-signer-controller", "bootstrapsigner"),
     ("device-taint-eviction-controller", "device-taint-eviction-controller"),
@@ -63,6 +62,7 @@ pub const ALL: &[Registration] = &[
     controller("persistentvolumeclaim-protection-controller", "pvc-protection", "pvc-protection-controller", "pvc-protection-controller", |_| 2, protection::start_claims),
     controller("persistentvolume-protection-controller", "pv-protection", "pv-protection-controller", "pv-protection-controller", |_| 2, protection::start_volumes),
     controller("ttl-after-finished-controller", "ttl-after-finished", "ttl-after-finished-controller", "ttl-after-finished-controller", |f| f.concurrent_ttl_after_finished_syncs, ttl_after_finished::start),
+    controller("serviceaccount-token-controller", "serviceaccount-token", "", "serviceaccount-token-controller", |f| f.concurrent_serviceaccount_token_syncs, serviceaccount_token::start),
     controller("root-ca-certificate-publisher-controller", "root-ca-cert-publisher", "root-ca-cert-publisher", "root-ca-cert-publisher", |_| 1, root_ca::start),
 ];
 

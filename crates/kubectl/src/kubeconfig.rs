@@ -84,11 +84,7 @@ impl File {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Value::Null,
             Err(error) => return Err(Error::message(format!("open {}: {error}", path.display()))),
         };
-        let content = if content.is_object() {
-            content
-        } else {
-            json!({"apiVersion": "v1", "kind": "Config"})
-        };
+        let content = if content.is_object() { content } else { json!({"apiVersion": "v1", "kind": "Config"}) };
         Ok(File { path, content })
     }
 

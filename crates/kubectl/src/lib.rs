@@ -8,6 +8,7 @@ mod describe;
 mod error;
 mod generators;
 mod global;
+mod gotemplate;
 mod http;
 pub mod jsonpath;
 mod kubeconfig;
@@ -27,9 +28,12 @@ use std::ffi::OsString;
 
 /// Run `kubectl <words>` on this process's standard streams; the exit code.
 pub async fn main(words: Vec<OsString>) -> i32 {
+    // The command's name, for hints: words before the first flag.
+    let named = |word: &&OsString| !word.to_string_lossy().starts_with('-');
+    let command = words.first().filter(named).map(|word| word.to_string_lossy().into_owned());
     let matches = match commands::command().no_binary_name(true).try_get_matches_from(words) {
         Ok(matches) => matches,
-        Err(error) => return usage(&error),
+        Err(error) => return usage(&error, command.as_deref()),
     };
     let context = Context::new(global::Global::from_matches(&matches));
     match commands::dispatch(&context, &matches).await {
@@ -39,7 +43,7 @@ pub async fn main(words: Vec<OsString>) -> i32 {
 }
 
 /// Help goes to standard output with 0; a mistake is worded as the official one words it, with 1.
-fn usage(error: &clap::Error) -> i32 {
+fn usage(error: &clap::Error, command: Option<&str>) -> i32 {
     use clap::error::{ContextKind, ErrorKind};
     let arg = || error.get(ContextKind::InvalidArg).map(ToString::to_string).unwrap_or_default();
     match error.kind() {
@@ -57,6 +61,8 @@ fn usage(error: &clap::Error) -> i32 {
                     eprintln!("error: unknown shorthand flag: '{letter}' in {word}");
                 }
             }
+            let command = command.map(|c| format!(" {c}")).unwrap_or_default();
+            eprintln!("See 'kubectl{command} --help' for usage.");
         }
         ErrorKind::InvalidSubcommand => {
             let name = error.get(ContextKind::InvalidSubcommand).map(ToString::to_string).unwrap_or_default();

@@ -89,10 +89,10 @@ pub fn container(pod: &Value, asked: &str) -> String {
 
 /// Say which container was chosen when there was a choice.
 pub fn tell_default(pod: &Value, asked: &str) {
-    let names: Vec<&str> = ["containers", "ephemeralContainers", "initContainers"]
+    let names: Vec<String> = [("containers", ""), ("ephemeralContainers", " (ephem)"), ("initContainers", " (init)")]
         .iter()
-        .flat_map(|list| pod["spec"][*list].as_array().into_iter().flatten())
-        .filter_map(|c| c["name"].as_str())
+        .flat_map(|(list, kind)| pod["spec"][*list].as_array().into_iter().flatten().map(move |c| (c, kind)))
+        .filter_map(|(c, kind)| Some(format!("{}{kind}", c["name"].as_str()?)))
         .collect();
     if asked.is_empty() && names.len() > 1 {
         eprintln!("Defaulted container \"{}\" out of: {}", container(pod, ""), names.join(", "));

@@ -62,6 +62,9 @@ impl Drop for RawTerminal {
 
 fn refused(error: kube::Error) -> Error {
     match error {
+        kube::Error::Api(status) if status.code != 403 && status.code != 404 => {
+            Error::message(format!("unable to upgrade connection: {}", status.message))
+        }
         kube::Error::Api(status) => Error::Server(Box::new(crate::error::Status {
             code: status.code,
             reason: status.reason.clone(),

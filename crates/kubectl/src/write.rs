@@ -169,21 +169,27 @@ impl<'a> Writer<'a> {
             return Ok(object);
         }
         let target = select::of_object(self.context, &object).await?;
-        let kind = target.resource.kind.to_lowercase();
-        let created = self.create(&target, &object).await.map_err(|error| explain(error, &kind))?;
+        let created = self.create(&target, &object).await.map_err(|error| explain(error, &object))?;
         self.report(&target.resource, created.clone(), "created")?;
         Ok(created)
     }
 }
 
 /// Failures to create what a command made up carry its kind: `failed to create deployment: …`.
-fn explain(error: Error, kind: &str) -> Error {
-    match error {
-        Error::Server(status) if status.reason == "AlreadyExists" => {
-            Error::message(format!("failed to create {kind}: {}", status.message))
-        }
-        other => other,
+fn explain(error: Error, object: &Value) -> Error {
+    let Error::Server(status) = error else { return error };
+    let kind = object["kind"].as_str().unwrap_or_default();
+    if status.reason != "AlreadyExists" || ["Namespace", "Role", "ClusterRole", "Pod"].contains(&kind) {
+        return Error::Server(status);
     }
+    let what = match kind {
+        "Secret" => return Error::message(format!("failed to create secret {}", status.message)),
+        "Service" => format!("{} service", object["spec"]["type"].as_str().unwrap_or("ClusterIP")),
+        "ResourceQuota" => "quota".to_owned(),
+        "PodDisruptionBudget" => "poddisruptionbudgets".to_owned(),
+        other => other.to_lowercase(),
+    };
+    Error::message(format!("failed to create {what}: {}", status.message))
 }
 
 /// Kinds that `create` makes and that stand in no namespace.

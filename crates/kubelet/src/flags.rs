@@ -41,6 +41,7 @@ pub const UNSUPPORTED_FLAGS: &[&str] = &[
     "--qos-reserved",
     "--reserved-cpus",
     "--reserved-memory",
+    "--rotate-certificates",
     "--rotate-server-certificates",
     "--runtime-cgroups",
     "--seccomp-default",
@@ -160,9 +161,6 @@ pub struct Flags {
     /// AlwaysAllow or Webhook.
     #[arg(long, help_heading = "Serving")]
     pub authorization_mode: Option<String>,
-    /// Renew the client certificate before it ends.
-    #[arg(long, num_args = 0..=1, default_missing_value = "true", help_heading = "Serving")]
-    pub rotate_certificates: Option<bool>,
     /// Refuse to run while swap is on.
     #[arg(long, num_args = 0..=1, default_missing_value = "true", help_heading = "Runtime")]
     pub fail_swap_on: Option<bool>,

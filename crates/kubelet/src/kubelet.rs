@@ -31,6 +31,8 @@ pub struct Kubelet {
     pub host_ips: Vec<String>,
     /// What the machine has.
     pub capacity: Amounts,
+    /// What of it is for pods.
+    pub allocatable: Amounts,
     /// The lowest OOM score containers may be given.
     pub oom_floor: i64,
     pub pods: Pods,

@@ -128,7 +128,7 @@ impl Pods {
         };
         let others: Vec<Arc<Pod>> = workers.iter().filter_map(active).collect();
         let view = admission::View {
-            allocatable: kubelet.capacity,
+            allocatable: kubelet.allocatable,
             max_pods: usize::try_from(kubelet.config.max_pods).unwrap_or(0),
             node: node.as_deref(),
             others: &others,

@@ -49,6 +49,10 @@ pub async fn run(flags: Flags, connection: Option<Connection>, shutdown: Cancell
         Some(connection) => Some(connection.client().await.map_err(|e| Error::Invalid(e.to_string()))?),
         None => None,
     };
+    if config.fail_swap_on && swap_is_on() {
+        let text = "running with swap on is not supported, please disable swap or set --fail-swap-on flag to false";
+        return Err(Error::Invalid(text.into()));
+    }
     for dir in [&config.root_dir, &config.cert_dir, &config.root_dir.join("pods"), &config.pod_logs_dir] {
         std::fs::create_dir_all(dir).map_err(|e| Error::config(dir, e))?;
     }
@@ -59,6 +63,7 @@ pub async fn run(flags: Flags, connection: Option<Connection>, shutdown: Cancell
     // Everything below stops when this function is left, whichever way.
     let stop = shutdown.child_token();
     let _guard = stop.clone().drop_guard();
+    serve_health(&config, &stop).await?;
     let kubelet = start(config, runtime, client, &stop).await?;
     let state = server::State {
         config: kubelet.config.clone(),
@@ -78,6 +83,57 @@ impl server::PodSource for Kubelet {
     fn find(&self, namespace: &str, name: &str) -> Option<Arc<Pod>> {
         let all = self.pods.all();
         all.into_iter().find(|pod| crate::spec::name(pod) == name && crate::spec::namespace(pod) == namespace)
+    }
+}
+
+/// The first line of the table is its head.
+fn swap_is_on() -> bool {
+    std::fs::read_to_string("/proc/swaps").is_ok_and(|table| table.lines().count() > 1)
+}
+
+/// Health over plain HTTP, by default for this host alone.
+async fn serve_health(config: &Config, stop: &CancellationToken) -> Result<(), Error> {
+    if config.healthz_port == 0 {
+        return Ok(());
+    }
+    let address = std::net::SocketAddr::new(config.healthz_address, config.healthz_port);
+    let listener = tokio::net::TcpListener::bind(address).await;
+    let listener = listener.map_err(|e| Error::Invalid(format!("failed to listen on {address}: {e}")))?;
+    let health = Arc::new(telemetry::health::Health::default());
+    tokio::spawn(telemetry::health::serve(listener, None, health, stop.clone()));
+    Ok(())
+}
+
+/// Tells the runtime the node's pod range once the cluster has given it one.
+async fn tell_pod_cidr(kubelet: Arc<Kubelet>, stop: CancellationToken) {
+    let Some(nodes) = &kubelet.node else {
+        if let Some(cidr) = &kubelet.config.pod_cidr {
+            update_pod_cidr(&kubelet, cidr).await;
+        }
+        return;
+    };
+    let mut changes = nodes.subscribe();
+    let mut told = None;
+    loop {
+        let key = tokio::select! {
+            () = stop.cancelled() => return,
+            key = changes.recv() => key,
+        };
+        if key.is_none() {
+            return;
+        }
+        let node = nodes.get("", &kubelet.config.node_name);
+        let cidr = node.and_then(|node| node.spec.as_ref()?.pod_cidr.clone()).filter(|cidr| !cidr.is_empty());
+        if let Some(cidr) = cidr.filter(|cidr| told.as_ref() != Some(cidr)) {
+            update_pod_cidr(&kubelet, &cidr).await;
+            told = Some(cidr);
+        }
+    }
+}
+
+async fn update_pod_cidr(kubelet: &Kubelet, cidr: &str) {
+    if let Err(error) = kubelet.runtime.update_runtime_config(cidr).await {
+        tracing::warn!(%cidr, %error, "cannot tell the runtime the pod range");
     }
 }
 
@@ -129,6 +185,10 @@ async fn start(
         services: caches.as_ref().map(|(_, services, _)| services.clone()),
         node: caches.as_ref().map(|(nodes, _, _)| nodes.clone()),
         capacity: Amounts { cpu_milli: facts.cpus * 1000, memory_bytes: facts.memory_bytes },
+        allocatable: Amounts {
+            cpu_milli: facts.cpus * 1000,
+            memory_bytes: facts.memory_bytes.saturating_sub(node::conditions::MEMORY_THRESHOLD_BYTES),
+        },
         oom_floor: oom_floor(),
         pods: Pods::default(),
         config: config.clone(),
@@ -143,6 +203,7 @@ async fn start(
     }
     tokio::spawn(pleg::run(kubelet.clone(), stop.clone()));
     tokio::spawn(log_rotation::run(kubelet.clone(), stop.clone()));
+    tokio::spawn(tell_pod_cidr(kubelet.clone(), stop.clone()));
     let (files_known, files) = tokio::sync::oneshot::channel();
     match config.static_pod_path.clone() {
         Some(path) => drop(tokio::spawn(sources::watch_files(kubelet.clone(), path, files_known, stop.clone()))),

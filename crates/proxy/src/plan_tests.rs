@@ -1,3 +1,4 @@
+//! Golden rulesets: services and slices in, nftables out.
 #![allow(clippy::unwrap_used)]
 use super::*;
 use crate::table::{Options, Table};

@@ -1,3 +1,4 @@
+//! What is written when something changes: the difference and nothing else.
 use super::*;
 
 fn table() -> Table {

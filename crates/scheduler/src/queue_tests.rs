@@ -1,3 +1,4 @@
+//! The queue on paused time: order, back-off, hints and gates.
 use super::*;
 use crate::{
     framework::{Action, Point},

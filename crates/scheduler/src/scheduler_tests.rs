@@ -1,3 +1,4 @@
+//! Whole cycles over a small cluster: who is bound where, and what is said when nobody can be.
 use super::*;
 use crate::testing::{NodeBuilder, PodBuilder, node, pod};
 

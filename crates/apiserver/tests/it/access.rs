@@ -1,3 +1,4 @@
+//! Who gets in, and what each may do: certificates, tokens, anonymous requests, RBAC, impersonation.
 use crate::cluster::{Cluster, JOE, MAPS, call, map};
 use auth::UserInfo;
 use serde_json::json;

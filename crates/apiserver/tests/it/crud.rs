@@ -1,3 +1,4 @@
+//! Create, read, update: names, conflicts, dry runs and field validation.
 use crate::cluster::{Cluster, MAPS, map, version};
 use serde_json::json;
 

@@ -1,3 +1,4 @@
+//! Deletion: preconditions, finalizers, grace, collections.
 use crate::cluster::{Cluster, MAPS, PODS, map, pod};
 use serde_json::json;
 

@@ -1,3 +1,4 @@
+//! Hostile input gets a clear error: too large, too deep, not JSON, not UTF-8, odd paths.
 use crate::cluster::{Cluster, MAPS, map};
 use http::Request;
 

@@ -1,3 +1,4 @@
+//! Lists: versions, selectors, limits and continue tokens.
 use crate::cluster::{Cluster, MAPS, labelled, map, version};
 use serde_json::{Value, json};
 

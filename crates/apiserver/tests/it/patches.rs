@@ -1,3 +1,4 @@
+//! The three kinds of patch, races, and what is refused.
 use crate::cluster::{Cluster, MAPS, PODS, map, pod, version};
 use serde_json::json;
 

@@ -1,3 +1,4 @@
+//! Pods: binding, eviction, status and the rules for their updates.
 use crate::{
     cluster::{Cluster, PODS, pod},
     deletion::bind,

@@ -1,3 +1,4 @@
+//! Tables, metadata only, YAML, discovery and OpenAPI.
 use crate::cluster::{Cluster, MAPS, PODS, map, pod};
 use serde_json::{Value, json};
 

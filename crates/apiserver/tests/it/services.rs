@@ -1,3 +1,4 @@
+//! Services: addresses and node ports are handed out once and taken back.
 use crate::cluster::Cluster;
 use serde_json::{Value, json};
 use std::collections::HashSet;

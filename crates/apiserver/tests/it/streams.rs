@@ -1,3 +1,4 @@
+//! Logs and exec, through the API server to a node and back.
 use crate::cluster::{Cluster, PODS, pod};
 use futures::{SinkExt, StreamExt};
 use k8s_openapi::api::core::v1::Pod;

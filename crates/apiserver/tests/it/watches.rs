@@ -1,3 +1,4 @@
+//! Watches: from where they start, what they deliver, bookmarks, and how they end.
 use crate::cluster::{Cluster, MAPS, labelled, map, version};
 use futures::{AsyncBufReadExt, StreamExt, stream::BoxStream};
 use serde_json::{Value, json};

@@ -1,3 +1,4 @@
+//! Workload kinds: scale, status and generations.
 use crate::cluster::Cluster;
 use serde_json::json;
 

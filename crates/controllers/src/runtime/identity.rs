@@ -19,12 +19,12 @@ impl Identities {
         Self { connection, base, service_accounts, qps, burst }
     }
 
-    /// The client of the controller `name`.
+    /// The client of the controller whose service account is `name`; `""` is the component's own identity.
     ///
     /// # Errors
     /// Its service account or token cannot be had.
     pub async fn client(&self, name: &str) -> Result<kube::Client, client::Error> {
-        let client = if self.service_accounts {
+        let client = if self.service_accounts && !name.is_empty() {
             self.connection.service_account(&self.base, "kube-system", name).await?
         } else {
             self.base.clone()

@@ -44,7 +44,7 @@ pub struct Registration {
     /// The name it had before Kubernetes 1.28, accepted as well.
     pub alias: &'static str,
     /// Its service account in `kube-system`, for which the bootstrap policy has a role
-    /// `system:controller:…` of the same name.
+    /// `system:controller:…` of the same name; empty for those that act as the component itself.
     pub service_account: &'static str,
     /// What its events say they come from.
     pub source: &'static str,

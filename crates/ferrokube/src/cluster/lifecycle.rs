@@ -61,10 +61,11 @@ fn end_shims(layout: &Layout, cluster: &Cluster) {
     for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
         let Some(pid) = entry.file_name().to_str().and_then(|n| n.parse::<i32>().ok()) else { continue };
         let command = fs::read_to_string(entry.path().join("cmdline")).unwrap_or_default();
-        if command.contains("containerd-shim") && command.contains(&*socket) {
-            if let Some(pid) = rustix::process::Pid::from_raw(pid) {
-                let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
-            }
+        if command.contains("containerd-shim")
+            && command.contains(&*socket)
+            && let Some(pid) = rustix::process::Pid::from_raw(pid)
+        {
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
         }
     }
 }

@@ -20,9 +20,6 @@ pub enum Step {
         millis: u64,
     },
     /// Worth knowing, not fatal.
-    Warning {
-        what: String,
-    },
     Failed {
         why: String,
     },
@@ -48,10 +45,6 @@ impl Reporter {
             *last = Instant::now();
         }
         self.send(&Step::Done { what: what.into(), millis });
-    }
-
-    pub fn warning(&self, what: impl Into<String>) {
-        self.send(&Step::Warning { what: what.into() });
     }
 
     pub fn failed(&self, why: impl Into<String>) {
@@ -83,7 +76,6 @@ impl Reporter {
 fn print(step: &Step) {
     match step {
         Step::Done { what, millis } => println!("  ✓ {what} ({millis} ms)"),
-        Step::Warning { what } => println!("  ! {what}"),
         Step::Failed { why } => eprintln!("  ✗ {why}"),
         Step::Ready => {}
     }

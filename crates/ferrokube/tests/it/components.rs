@@ -85,6 +85,8 @@ fn control_plane(name: &str) -> Parts {
         vec![
             kubeconfig("kube-controller-manager"),
             format!("--secure-port={controller_port}"),
+            // Each controller under its own account: the manager's own rights are few.
+            "--use-service-account-credentials=true".into(),
             flag("root-ca-file", pki("ca.crt")),
             flag("service-account-private-key-file", pki("sa.key")),
         ],

@@ -98,7 +98,10 @@ fn rollouts(cluster: &Cluster, address: &str) {
         ]);
         if reasons.contains("ErrImagePull") || reasons.contains("ImagePullBackOff") { Ok(()) } else { Err(reasons) }
     });
-    assert!(http_get(address, 80).expect("the old pod still answers").starts_with("Hello from"));
+    eventually("the old pod goes on answering", || {
+        let answer = http_get(address, 80)?;
+        if answer.starts_with("Hello from") { Ok(()) } else { Err(answer) }
+    });
     cluster.kubectl(&["rollout", "undo", "deployment/hello"]);
     cluster.kubectl(&["rollout", "status", "deployment/hello", "--timeout=90s"]);
     cluster.wait_for(&["deployment", "hello"], "{.spec.template.spec.containers[0].image}", HELLO);

@@ -26,15 +26,35 @@ impl Command for Auth {
                     .about("Check whether an action is allowed")
                     .arg(Arg::new("words").num_args(0..).value_name("VERB TYPE[/NAME]"))
                     .arg(crate::select::all_namespaces())
-                    .arg(Arg::new("subresource").long("subresource").help("SubResource such as pod/log or deployment/scale"))
-                    .arg(boolean(Arg::new("quiet").short('q').long("quiet")).default_value("false").help("If true, suppress output and just return the exit code."))
-                    .arg(boolean(Arg::new("list").long("list")).default_value("false").help("If true, prints all allowed actions."))
-                    .arg(boolean(Arg::new("no-headers").long("no-headers")).default_value("false").help("If true, prints allowed actions without headers")),
+                    .arg(
+                        Arg::new("subresource")
+                            .long("subresource")
+                            .help("SubResource such as pod/log or deployment/scale"),
+                    )
+                    .arg(
+                        boolean(Arg::new("quiet").short('q').long("quiet"))
+                            .default_value("false")
+                            .help("If true, suppress output and just return the exit code."),
+                    )
+                    .arg(
+                        boolean(Arg::new("list").long("list"))
+                            .default_value("false")
+                            .help("If true, prints all allowed actions."),
+                    )
+                    .arg(
+                        boolean(Arg::new("no-headers").long("no-headers"))
+                            .default_value("false")
+                            .help("If true, prints allowed actions without headers"),
+                    ),
             )
+            .subcommand(Words::new("whoami").about("Experimental: Check self subject attributes").arg(output_flag()))
             .subcommand(
-                Words::new("whoami").about("Experimental: Check self subject attributes").arg(output_flag()),
+                Words::new("reconcile")
+                    .about(
+                        "Reconciles rules for RBAC role, role binding, cluster role, and cluster role binding objects",
+                    )
+                    .arg(crate::manifests::file_flag()),
             )
-            .subcommand(Words::new("reconcile").about("Reconciles rules for RBAC role, role binding, cluster role, and cluster role binding objects").arg(crate::manifests::file_flag()))
     }
 
     async fn run(&self, context: &Context, matches: &ArgMatches) -> Result<()> {
@@ -138,7 +158,8 @@ async fn list(context: &Context, matches: &ArgMatches) -> Result<()> {
 
 async fn whoami(context: &Context, matches: &ArgMatches) -> Result<()> {
     let format = Format::parse(&text(matches, "output"), false)?;
-    let review = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview", "metadata": {}, "status": {}});
+    let review =
+        json!({"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview", "metadata": {}, "status": {}});
     let answer = context.api().await?.post("/apis/authentication.k8s.io/v1/selfsubjectreviews", &review).await?;
     if !format.is_table() {
         return context.print(format.object(&answer, None)?);

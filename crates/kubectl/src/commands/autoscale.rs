@@ -18,13 +18,21 @@ impl Command for Autoscale {
             Arg::new(name).long(name).allow_negative_numbers(true).value_parser(clap::value_parser!(i32)).help(help)
         };
         write::flags(select::add(
-            Words::new("autoscale").about("Auto-scale a deployment, replica set, stateful set, or replication controller"),
+            Words::new("autoscale")
+                .about("Auto-scale a deployment, replica set, stateful set, or replication controller"),
         ))
         .arg(number("min", "The lower limit for the number of pods that can be set by the autoscaler."))
         .arg(number("max", "The upper limit for the number of pods that can be set by the autoscaler. Required."))
         .arg(Arg::new("cpu").long("cpu").help("Target CPU utilization over all the pods: a percentage or a quantity."))
-        .arg(Arg::new("memory").long("memory").help("Target memory utilization over all the pods: a percentage or a quantity."))
-        .arg(number("cpu-percent", "The target average CPU utilization over all the pods, in percent of what they request."))
+        .arg(
+            Arg::new("memory")
+                .long("memory")
+                .help("Target memory utilization over all the pods: a percentage or a quantity."),
+        )
+        .arg(number(
+            "cpu-percent",
+            "The target average CPU utilization over all the pods, in percent of what they request.",
+        ))
         .arg(Arg::new("name").long("name").help("The name for the newly created object."))
     }
 
@@ -38,7 +46,9 @@ impl Command for Autoscale {
             return Err(Error::message(format!("--max=MAXPODS is required and must be at least 1, max: {max}")));
         }
         if max < min {
-            return Err(Error::message(format!("--max=MAXPODS must be larger or equal to --min=MINPODS, max: {max}, min: {min}")));
+            return Err(Error::message(format!(
+                "--max=MAXPODS must be larger or equal to --min=MINPODS, max: {max}, min: {min}"
+            )));
         }
         for target in select::targets(context, matches).await? {
             let Some(name) = target.name.as_deref() else {
@@ -50,8 +60,7 @@ impl Command for Autoscale {
             }
             let given = text(matches, "name");
             let metadata = json!({"name": if given.is_empty() { name } else { &given }});
-            let reference =
-                json!({"apiVersion": object["apiVersion"], "kind": object["kind"], "name": name});
+            let reference = json!({"apiVersion": object["apiVersion"], "kind": object["kind"], "name": name});
             let mut spec = json!({"maxReplicas": max, "scaleTargetRef": reference});
             if min > 0 {
                 spec["minReplicas"] = json!(min);

@@ -20,7 +20,10 @@ impl Command for ClusterInfo {
             return Err(Error::message("cluster-info dump is not implemented"));
         }
         let server = context.server().await?;
-        let path = with_query("/api/v1/namespaces/kube-system/services", &[("labelSelector", "kubernetes.io/cluster-service=true")]);
+        let path = with_query(
+            "/api/v1/namespaces/kube-system/services",
+            &[("labelSelector", "kubernetes.io/cluster-service=true")],
+        );
         let services = context.api().await?.get(&path).await?;
         context.line(format!("Kubernetes control plane is running at {server}"))?;
         for service in services["items"].as_array().into_iter().flatten() {

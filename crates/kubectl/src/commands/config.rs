@@ -50,7 +50,9 @@ impl Command for Config {
                     .arg(switch("set-raw-bytes")),
             )
             .subcommand(
-                named("set-cluster", "Set a cluster entry in kubeconfig").arg(switch("embed-certs")).arg(one("proxy-url")),
+                named("set-cluster", "Set a cluster entry in kubeconfig")
+                    .arg(switch("embed-certs"))
+                    .arg(one("proxy-url")),
             )
             .subcommand(
                 Words::new("set-context")
@@ -233,7 +235,13 @@ fn assign(body: &mut Map<String, Value>, field: &str, value: Option<String>) {
 }
 
 /// A file named by a flag: its path, or its content.
-fn assign_file(body: &mut Map<String, Value>, field: &str, path: Option<&String>, embed: bool, file: &std::path::Path) -> Result<()> {
+fn assign_file(
+    body: &mut Map<String, Value>,
+    field: &str,
+    path: Option<&String>,
+    embed: bool,
+    file: &std::path::Path,
+) -> Result<()> {
     let Some(path) = path else { return Ok(()) };
     let data = format!("{field}-data");
     if embed {
@@ -306,7 +314,9 @@ fn set_credentials(context: &Context, matches: &ArgMatches) -> Result<()> {
     }
     let given = |name: &str| matches.get_one::<String>(name).cloned();
     if global.token.is_some() && given("username").is_some() {
-        return Err(Error::message("you cannot specify more than one authentication method at the same time: --token, --username"));
+        return Err(Error::message(
+            "you cannot specify more than one authentication method at the same time: --token, --username",
+        ));
     }
     let mut file = kubeconfig::file_of(context, |c| kubeconfig::find(c, USERS, &name).is_some())?;
     let path = file.path.clone();

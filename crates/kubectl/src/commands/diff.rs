@@ -26,7 +26,12 @@ impl Command for Diff {
             .arg(switch("server-side", "If true, apply runs in the server instead of the client."))
             .arg(switch("force-conflicts", "If true, server-side apply will force the changes against conflicts."))
             .arg(switch("show-managed-fields", "If true, include managed fields in the diff."))
-            .arg(Arg::new("field-manager").long("field-manager").default_value("kubectl-client-side-apply").help("Name of the manager used to track field ownership."))
+            .arg(
+                Arg::new("field-manager")
+                    .long("field-manager")
+                    .default_value("kubectl-client-side-apply")
+                    .help("Name of the manager used to track field ownership."),
+            )
     }
 
     async fn run(&self, context: &Context, matches: &ArgMatches) -> Result<()> {

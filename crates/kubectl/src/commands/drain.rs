@@ -21,18 +21,15 @@ const REFUSED: Duration = Duration::from_secs(5);
 const POLL: Duration = Duration::from_millis(500);
 
 fn flags(words: Words) -> Words {
-    words
-        .arg(Arg::new("words").num_args(0..).value_name("NODE"))
-        .arg(select::selector())
-        .arg(
-            Arg::new("dry-run")
-                .long("dry-run")
-                .num_args(0..=1)
-                .require_equals(true)
-                .default_value("none")
-                .default_missing_value("client")
-                .help("Must be \"none\", \"server\", or \"client\"."),
-        )
+    words.arg(Arg::new("words").num_args(0..).value_name("NODE")).arg(select::selector()).arg(
+        Arg::new("dry-run")
+            .long("dry-run")
+            .num_args(0..=1)
+            .require_equals(true)
+            .default_value("none")
+            .default_missing_value("client")
+            .help("Must be \"none\", \"server\", or \"client\"."),
+    )
 }
 
 fn switch(name: &'static str, help: &'static str) -> Arg {
@@ -130,7 +127,10 @@ impl Command for Drain {
             let name = target.name.as_deref().unwrap_or_default();
             drain(&writer, matches, name, deadline).await.map_err(|error| {
                 eprintln!("There are pending nodes to be drained:\n {name}");
-                Error::message(format!("unable to drain node \"{name}\" due to error: {}, continuing command...", bare(&error)))
+                Error::message(format!(
+                    "unable to drain node \"{name}\" due to error: {}, continuing command...",
+                    bare(&error)
+                ))
             })?;
             let object = target.resource.object_name(name);
             context.line(format!("{object} drained{}", writer.dry_run.suffix()))?;
@@ -191,8 +191,7 @@ async fn drain(writer: &Writer<'_>, matches: &ArgMatches, node: &str, deadline: 
     let query = [("fieldSelector", only.as_str()), ("labelSelector", labels.as_str())];
     let list = api.get(&with_query("/api/v1/pods", &query)).await?;
     let (mut evicted, mut refused, mut warned) = (Vec::new(), Vec::new(), Vec::new());
-    let [force, ignore, local] =
-        ["force", "ignore-daemonsets", "delete-emptydir-data"].map(|name| flag(matches, name));
+    let [force, ignore, local] = ["force", "ignore-daemonsets", "delete-emptydir-data"].map(|name| flag(matches, name));
     for pod in list["items"].as_array().into_iter().flatten() {
         let [namespace, name] =
             ["namespace", "name"].map(|f| pod["metadata"][f].as_str().unwrap_or_default().to_owned());
@@ -317,7 +316,8 @@ mod tests {
 
     #[test]
     fn what_happens_to_pods() {
-        let owned = |kind: &str| json!({"metadata": {"ownerReferences": [{"controller": true, "kind": kind}]}, "spec": {}});
+        let owned =
+            |kind: &str| json!({"metadata": {"ownerReferences": [{"controller": true, "kind": kind}]}, "spec": {}});
         assert_eq!(fate(&owned("ReplicaSet"), false, false, false), Fate::Evict);
         assert!(matches!(fate(&owned("DaemonSet"), false, false, false), Fate::Refuse(_)));
         assert!(matches!(fate(&owned("DaemonSet"), false, true, false), Fate::Ignore(_)));

@@ -30,7 +30,11 @@ impl Command for Edit {
                     .default_value("false")
                     .help("Output the patch if the resource is edited."),
             )
-            .arg(Arg::new("subresource").long("subresource").help("If specified, edit will operate on the subresource of the requested object."))
+            .arg(
+                Arg::new("subresource")
+                    .long("subresource")
+                    .help("If specified, edit will operate on the subresource of the requested object."),
+            )
     }
 
     async fn run(&self, context: &Context, matches: &ArgMatches) -> Result<()> {
@@ -89,7 +93,11 @@ async fn edit(writer: &Writer<'_>, target: &Target, path: &str, show_patch: bool
                 Err(Error::Server(status)) => {
                     let name = target.name.as_deref().unwrap_or_default();
                     let lines = status.message.lines().map(|line| format!("# * {line}\n")).collect::<String>();
-                    eprintln!("error: {} \"{name}\" could not be patched: {}", target.resource.qualified(), status.message);
+                    eprintln!(
+                        "error: {} \"{name}\" could not be patched: {}",
+                        target.resource.qualified(),
+                        status.message
+                    );
                     format!("# {} \"{name}\" was not valid:\n{lines}#\n", target.resource.qualified())
                 }
                 Err(other) => return Err(other),
@@ -129,7 +137,9 @@ async fn send(
     after: &Value,
     show_patch: bool,
 ) -> Result<()> {
-    if manifests::type_of(before)? != manifests::type_of(after)? || before["metadata"]["name"] != after["metadata"]["name"] {
+    if manifests::type_of(before)? != manifests::type_of(after)?
+        || before["metadata"]["name"] != after["metadata"]["name"]
+    {
         return Err(Error::message("At least one of apiVersion, kind and name was changed"));
     }
     let known = schema::of(&target.resource.group, &target.resource.version, &target.resource.kind);

@@ -20,7 +20,11 @@ impl Command for Explain {
                     .default_value("false")
                     .help("When true, print the name of all the fields recursively."),
             )
-            .arg(Arg::new("api-version").long("api-version").help("Use given api-version (group/version) of the resource."))
+            .arg(
+                Arg::new("api-version")
+                    .long("api-version")
+                    .help("Use given api-version (group/version) of the resource."),
+            )
             .arg(
                 Arg::new("output")
                     .short('o')
@@ -34,7 +38,9 @@ impl Command for Explain {
         let given = words(matches, "words");
         let [word] = given.as_slice() else {
             return Err(Error::message(match given.len() {
-                0 => "You must specify the type of resource to explain. Use \"kubectl api-resources\" for a complete list of supported resources.",
+                0 => {
+                    "You must specify the type of resource to explain. Use \"kubectl api-resources\" for a complete list of supported resources."
+                }
                 _ => "We accept only this format: explain RESOURCE",
             }));
         };

@@ -3,8 +3,10 @@ mod api_resources;
 mod apply;
 mod auth;
 mod autoscale;
+mod certificate;
 mod cluster_info;
 mod config;
+mod cp;
 mod create;
 mod delete;
 mod describe;
@@ -18,6 +20,8 @@ mod get;
 mod label;
 mod logs;
 mod patch;
+mod port_forward;
+mod proxy;
 mod replace;
 mod rollout;
 mod run;
@@ -59,6 +63,7 @@ pub const ALL: &[&dyn Command] = &[
     &rollout::Rollout,
     &scale::Scale,
     &autoscale::Autoscale,
+    &certificate::Certificate,
     &cluster_info::ClusterInfo,
     &top::Top,
     &drain::Cordon,
@@ -69,21 +74,67 @@ pub const ALL: &[&dyn Command] = &[
     &logs::Logs,
     &exec::Attach,
     &exec::Exec,
+    &port_forward::PortForward,
+    &proxy::Proxy,
+    &cp::Cp,
     &auth::Auth,
+    &certificate::Missing("debug", "Create debugging sessions for troubleshooting workloads and nodes"),
+    &certificate::Events,
     &diff::Diff,
     &apply::Apply,
     &patch::Patch,
     &replace::Replace,
     &wait::Wait,
+    &certificate::Missing("kustomize", "Build a kustomization target from a directory or URL"),
     &label::Label,
     &label::Annotate,
     &top::Completion,
     &api_resources::ApiResources,
     &api_resources::ApiVersions,
     &config::Config,
+    &certificate::Missing("kuberc", "Manage kuberc configuration files"),
+    &certificate::Missing("plugin", "Provides utilities for interacting with plugins"),
     &version::Version,
     &cluster_info::Options,
 ];
+
+/// What help calls groups of commands.
+const GROUPS: &[(&str, &[&str])] = &[
+    ("Basic Commands (Beginner)", &["create", "expose", "run", "set"]),
+    ("Basic Commands (Intermediate)", &["explain", "get", "edit", "delete"]),
+    ("Deploy Commands", &["rollout", "scale", "autoscale"]),
+    ("Cluster Management Commands", &["certificate", "cluster-info", "top", "cordon", "uncordon", "drain", "taint"]),
+    (
+        "Troubleshooting and Debugging Commands",
+        &["describe", "logs", "attach", "exec", "port-forward", "proxy", "cp", "auth", "debug", "events"],
+    ),
+    ("Advanced Commands", &["diff", "apply", "patch", "replace", "wait", "kustomize"]),
+    ("Settings Commands", &["label", "annotate", "completion"]),
+    ("Subcommands provided by plugins", &[]),
+    ("Other Commands", &["api-resources", "api-versions", "config", "kuberc", "plugin", "version"]),
+];
+
+/// What `kubectl --help` prints.
+fn help() -> String {
+    let mut text = String::from(
+        "kubectl controls the Kubernetes cluster manager.\n\n Find more information at: \
+         https://kubernetes.io/docs/reference/kubectl/\n\n",
+    );
+    for (title, names) in GROUPS {
+        text.push_str(&format!("{title}:\n"));
+        for name in *names {
+            let words = ALL.iter().map(|command| command.words()).find(|words| words.get_name() == *name);
+            let about = words.as_ref().and_then(Words::get_about).map(ToString::to_string).unwrap_or_default();
+            text.push_str(&format!("  {name:<15} {}\n", about.trim_start_matches("Experimental: ")));
+        }
+        text.push('\n');
+    }
+    text.push_str(
+        "Usage:\n  kubectl [flags] [options]\n\nUse \"kubectl <command> --help\" for more information about a given \
+         command.\nUse \"kubectl options\" for a list of global command-line options (applies to all commands).\n",
+    );
+    text
+}
 
 /// kubectl's whole command line.
 pub fn command() -> Words {
@@ -92,6 +143,7 @@ pub fn command() -> Words {
         .disable_help_subcommand(true)
         .arg_required_else_help(true)
         .subcommand_required(true);
+    let root = root.override_help(help());
     ALL.iter().fold(global::add(root), |root, command| root.subcommand(command.words()))
 }
 

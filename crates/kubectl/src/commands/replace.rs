@@ -39,9 +39,18 @@ impl Command for Replace {
                     .default_value("-1")
                     .help("Period of time in seconds given to the resource to terminate gracefully."),
             )
-            .arg(Arg::new("timeout").long("timeout").default_value("0s").help("The length of time to wait before giving up on a delete"))
+            .arg(
+                Arg::new("timeout")
+                    .long("timeout")
+                    .default_value("0s")
+                    .help("The length of time to wait before giving up on a delete"),
+            )
             .arg(Arg::new("raw").long("raw").help("Raw URI to PUT to the server."))
-            .arg(Arg::new("subresource").long("subresource").help("If specified, replace will operate on the subresource of the requested object."))
+            .arg(
+                Arg::new("subresource")
+                    .long("subresource")
+                    .help("If specified, replace will operate on the subresource of the requested object."),
+            )
     }
 
     async fn run(&self, context: &Context, matches: &ArgMatches) -> Result<()> {

@@ -24,7 +24,7 @@ impl Command for Rollout {
             Arg::new(name).long(name).value_parser(clap::value_parser!(i64)).default_value("0").help(help)
         };
         Words::new("rollout")
-            .about("Manage the rollout of one or many resources")
+            .about("Manage the rollout of a resource")
             .subcommand_required(true)
             .subcommand(
                 form("status", "Show the status of the rollout")
@@ -238,6 +238,9 @@ async fn history(context: &Context, matches: &ArgMatches, target: &Target) -> Re
             }
             None => Err(Error::message(format!("unable to find the specified revision {wanted} in history"))),
         };
+    }
+    if found.is_empty() {
+        return context.print(format!("{name} \nNo rollout history found.\n"));
     }
     let mut writer = crate::printers::tabwriter::TabWriter::describing();
     writer.line("REVISION\tCHANGE-CAUSE");

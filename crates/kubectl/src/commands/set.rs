@@ -31,7 +31,7 @@ fn form(name: &'static str, about: &'static str) -> Words {
 impl Command for Set {
     fn words(&self) -> Words {
         Words::new("set")
-            .about("Configure application resources")
+            .about("Set specific features on objects")
             .subcommand_required(true)
             .subcommand(form("image", "Update existing container image(s) of resources"))
             .subcommand(

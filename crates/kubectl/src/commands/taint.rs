@@ -73,7 +73,10 @@ async fn nodes(context: &Context, matches: &ArgMatches, words: &[String]) -> Res
     let mut found = Vec::new();
     for target in select::from_words(context, words, false).await? {
         if target.resource.kind != "Node" {
-            return Err(Error::message(format!("invalid resource type {}, only node types are supported", target.resource.plural)));
+            return Err(Error::message(format!(
+                "invalid resource type {}, only node types are supported",
+                target.resource.plural
+            )));
         }
         if target.name.is_some() {
             found.push(target);
@@ -81,7 +84,9 @@ async fn nodes(context: &Context, matches: &ArgMatches, words: &[String]) -> Res
         }
         let labels = text(matches, "selector");
         if labels.is_empty() && !flag(matches, "all") {
-            return Err(Error::message("at least one resource name must be specified since '--all' parameter is not set"));
+            return Err(Error::message(
+                "at least one resource name must be specified since '--all' parameter is not set",
+            ));
         }
         let path = crate::http::with_query(&target.path(), &[("labelSelector", labels.as_str())]);
         let list = context.api().await?.get(&path).await?;
@@ -164,10 +169,7 @@ mod tests {
         assert_eq!((json!(taints), what), (json!([{"key": "b", "value": "2", "effect": "NoExecute"}]), "modified"));
         let (set, removed) = words("a=2:NoSchedule");
         let error = change(&node, &set, &removed, false).expect_err("exists").text();
-        assert_eq!(
-            error,
-            "error: node n already has a taint(s) with same effect(s) and --overwrite is false"
-        );
+        assert_eq!(error, "error: node n already has a taint(s) with same effect(s) and --overwrite is false");
         let (set, removed) = words("x-");
         assert_eq!(change(&node, &set, &removed, false).expect_err("none").text(), "error: taint \"x\" not found");
     }

@@ -11,7 +11,13 @@ pub fn token_words() -> Words {
     Words::new("token")
         .about("Request a service account token")
         .arg(Arg::new("name").required(true).value_name("SERVICE_ACCOUNT_NAME"))
-        .arg(Arg::new("audience").long("audience").action(ArgAction::Append).value_delimiter(',').help("Audience of the requested token."))
+        .arg(
+            Arg::new("audience")
+                .long("audience")
+                .action(ArgAction::Append)
+                .value_delimiter(',')
+                .help("Audience of the requested token."),
+        )
         .arg(Arg::new("duration").long("duration").default_value("0s").help("Requested lifetime of the issued token."))
         .arg(Arg::new("bound-object-kind").long("bound-object-kind").help("Kind of an object to bind the token to."))
         .arg(Arg::new("bound-object-name").long("bound-object-name").help("Name of an object to bind the token to."))
@@ -40,7 +46,11 @@ pub async fn create(context: &Context, matches: &ArgMatches) -> Result<()> {
     if !kind.is_empty() {
         let version = match kind.as_str() {
             "Pod" | "Secret" | "Node" => "v1",
-            _ => return Err(Error::message(format!("supported --bound-object-kind values are Node, Pod, Secret, not {kind}"))),
+            _ => {
+                return Err(Error::message(format!(
+                    "supported --bound-object-kind values are Node, Pod, Secret, not {kind}"
+                )));
+            }
         };
         if bound.is_empty() {
             return Err(Error::message("--bound-object-name is required if --bound-object-kind is provided"));
@@ -50,9 +60,12 @@ pub async fn create(context: &Context, matches: &ArgMatches) -> Result<()> {
             spec["boundObjectRef"]["uid"] = json!(uid);
         }
     } else if !bound.is_empty() || !uid.is_empty() {
-        return Err(Error::message("--bound-object-name and --bound-object-uid can only be set if --bound-object-kind is provided"));
+        return Err(Error::message(
+            "--bound-object-name and --bound-object-uid can only be set if --bound-object-kind is provided",
+        ));
     }
-    let request = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "metadata": {}, "spec": spec});
+    let request =
+        json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "metadata": {}, "spec": spec});
     let namespace = crate::http::escape(&context.namespace().await?);
     let path = format!("/api/v1/namespaces/{namespace}/serviceaccounts/{}/token", crate::http::escape(&name));
     let answer = context.api().await?.post(&path, &request).await.map_err(|error| match error {

@@ -22,14 +22,20 @@ impl Command for Top {
     fn words(&self) -> Words {
         let switch = |name: &'static str| crate::global::boolean(Arg::new(name).long(name)).default_value("false");
         let common = |words: Words| {
-            words.arg(Arg::new("name")).arg(select::selector()).arg(switch("no-headers")).arg(Arg::new("sort-by").long("sort-by"))
+            words
+                .arg(Arg::new("name"))
+                .arg(select::selector())
+                .arg(switch("no-headers"))
+                .arg(Arg::new("sort-by").long("sort-by"))
         };
         Words::new("top")
             .about("Display resource (CPU/memory) usage")
             .subcommand_required(true)
             .arg_required_else_help(true)
             .subcommand(common(
-                Words::new("node").about("Display resource (CPU/memory) usage of nodes").visible_aliases(["nodes", "no"]),
+                Words::new("node")
+                    .about("Display resource (CPU/memory) usage of nodes")
+                    .visible_aliases(["nodes", "no"]),
             ))
             .subcommand(
                 common(
@@ -178,7 +184,9 @@ impl Command for Completion {
             "zsh" => Shell::Zsh,
             "fish" => Shell::Fish,
             "powershell" => Shell::PowerShell,
-            "" => return Err(Error::message("Shell not specified.\nSee 'kubectl completion -h' for help and examples")),
+            "" => {
+                return Err(Error::message("Shell not specified.\nSee 'kubectl completion -h' for help and examples"));
+            }
             other => {
                 return Err(Error::message(format!(
                     "Unsupported shell type \"{other}\".\nSee 'kubectl completion -h' for help and examples"

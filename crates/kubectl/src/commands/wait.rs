@@ -68,9 +68,8 @@ impl Until {
                 let found = found.into_iter().find(|c| lower(&c["type"]) == *kind);
                 // A condition about an older generation says nothing.
                 found.is_some_and(|c| {
-                    let observed =
-                        c["observedGeneration"].as_i64().or(object["status"]["observedGeneration"].as_i64());
-                    !observed.zip(generation).is_some_and(|(seen, is)| seen < is) && lower(&c["status"]) == *status
+                    let observed = c["observedGeneration"].as_i64().or(object["status"]["observedGeneration"].as_i64());
+                    observed.zip(generation).is_none_or(|(seen, is)| seen >= is) && lower(&c["status"]) == *status
                 })
             }
             Until::Value { path, wanted } => {
@@ -138,7 +137,9 @@ impl Command for Wait {
             }
             let mut errors = Vec::new();
             for target in targets {
-                if matches!(until, Until::Deleted) && context.api().await?.get(&target.path()).await.is_err_and(|e| e.is_not_found()) {
+                if matches!(until, Until::Deleted)
+                    && context.api().await?.get(&target.path()).await.is_err_and(|e| e.is_not_found())
+                {
                     continue;
                 }
                 match wait(context, &target, &until, deadline).await {

@@ -138,9 +138,7 @@ pub fn number(value: &Value) -> i64 {
 /// `Mon, 02 Jan 2006 15:04:05 -0700` in the local time zone.
 pub fn date(value: &Value) -> String {
     match value.as_str().and_then(|t| t.parse::<jiff::Timestamp>().ok()) {
-        Some(time) => {
-            time.to_zoned(jiff::tz::TimeZone::system()).strftime("%a, %d %b %Y %H:%M:%S %z").to_string()
-        }
+        Some(time) => time.to_zoned(jiff::tz::TimeZone::system()).strftime("%a, %d %b %Y %H:%M:%S %z").to_string(),
         None => "Mon, 01 Jan 0001 00:00:00 +0000".into(),
     }
 }

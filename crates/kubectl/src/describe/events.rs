@@ -78,3 +78,66 @@ pub fn conditions(doc: &mut Doc, object: &Value) {
         doc.line(1, format!("{} \t{}\t{}", text(&c["type"]), text(&c["status"]), text(&c["reason"])));
     }
 }
+
+/// The table of `kubectl events`.
+///
+/// # Errors
+/// The server refuses, or `--for` names nothing.
+pub async fn list(context: &Context, matches: &clap::ArgMatches) -> Result<()> {
+    use crate::select::{self, flag};
+    let all = flag(matches, "all-namespaces");
+    let place = if all { None } else { Some(context.namespace().await?) };
+    let mut fields = Vec::new();
+    let about = select::text(matches, "for");
+    if !about.is_empty() {
+        let targets = select::from_words(context, &[about], false).await?;
+        if let Some(target) = targets.first() {
+            fields.push(format!("involvedObject.kind={}", target.resource.kind));
+            fields.push(format!("involvedObject.name={}", target.name.as_deref().unwrap_or_default()));
+        }
+    }
+    let path = match &place {
+        Some(namespace) => format!("/api/v1/namespaces/{}/events", crate::http::escape(namespace)),
+        None => "/api/v1/events".to_owned(),
+    };
+    let list = context.api().await?.get(&with_query(&path, &[("fieldSelector", &fields.join(","))])).await?;
+    let types = select::words(matches, "types");
+    let last = |event: &Value| match &event["series"]["lastObservedTime"] {
+        Value::Null if is_empty(&event["lastTimestamp"]) => text(&event["eventTime"]),
+        Value::Null => text(&event["lastTimestamp"]),
+        series => text(series),
+    };
+    let mut found: Vec<&Value> = items(&list["items"])
+        .filter(|e| types.is_empty() || types.iter().any(|t| text(&e["type"]).eq_ignore_ascii_case(t)))
+        .collect();
+    found.sort_by_key(|event| last(event));
+    if found.is_empty() {
+        match place {
+            Some(namespace) => eprintln!("No events found in {namespace} namespace."),
+            None => eprintln!("No events found."),
+        }
+        return Ok(());
+    }
+    let mut writer = crate::printers::tabwriter::TabWriter::new();
+    let first_column = if all { "NAMESPACE\t" } else { "" };
+    if !flag(matches, "no-headers") {
+        writer.line(&format!("{first_column}LAST SEEN\tTYPE\tREASON\tOBJECT\tMESSAGE"));
+    }
+    for event in found {
+        let object = &event["involvedObject"];
+        let namespace = if all { format!("{}\t", text(&event["metadata"]["namespace"])) } else { String::new() };
+        let count = event["series"]["count"].as_i64().unwrap_or_else(|| number(&event["count"]));
+        let seen = since(&Value::from(last(event)));
+        let first = if is_empty(&event["firstTimestamp"]) { &event["eventTime"] } else { &event["firstTimestamp"] };
+        let seen = if count > 1 { format!("{seen} (x{count} over {})", since(first)) } else { seen };
+        writer.line(&format!(
+            "{namespace}{seen}\t{}\t{}\t{}/{}\t{}",
+            text(&event["type"]),
+            text(&event["reason"]),
+            text(&object["kind"]),
+            text(&object["name"]),
+            text(&event["message"]).trim()
+        ));
+    }
+    context.print(writer.take())
+}

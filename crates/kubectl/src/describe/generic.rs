@@ -64,7 +64,15 @@ fn label(name: &str) -> String {
 /// The words of a camel-case name; the last capital of a run belongs to the word after it.
 fn split(name: &str) -> Vec<String> {
     let letters: Vec<char> = name.chars().collect();
-    let class = |c: char| if c.is_lowercase() { 1 } else if c.is_uppercase() { 2 } else { 3 };
+    let class = |c: char| {
+        if c.is_lowercase() {
+            1
+        } else if c.is_uppercase() {
+            2
+        } else {
+            3
+        }
+    };
     let mut words: Vec<String> = Vec::new();
     let mut last = 0;
     for (i, &letter) in letters.iter().enumerate() {

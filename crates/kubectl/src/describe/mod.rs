@@ -15,6 +15,7 @@ mod workloads;
 
 use crate::{Context, Result, http::with_query};
 use doc::Doc;
+pub use events::list as list_events;
 use serde_json::Value;
 
 /// Objects besides the one described. What a kind does not need is empty.

@@ -107,7 +107,12 @@ pub fn ingress(doc: &mut Doc, object: &Value, related: &Related) {
             return format!("{at} ({})", behind(service, related));
         }
         let resource = &b["resource"];
-        format!("APIGroup: {}, Kind: {}, Name: {}", text(&resource["apiGroup"]), text(&resource["kind"]), text(&resource["name"]))
+        format!(
+            "APIGroup: {}, Kind: {}, Name: {}",
+            text(&resource["apiGroup"]),
+            text(&resource["kind"]),
+            text(&resource["name"])
+        )
     };
     let default = match spec["defaultBackend"].is_object() {
         true => backend(&spec["defaultBackend"]),

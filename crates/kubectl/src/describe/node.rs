@@ -115,15 +115,15 @@ fn largest(one: Quantity, other: Quantity) -> Quantity {
 fn asked(pod: &Value, kind: &str, name: &str) -> Quantity {
     let spec = &pod["spec"];
     let of = |container: &Value| quantity(&container["resources"][kind][name]).unwrap_or_else(zero);
-    let mut total = items(&spec["containers"]).map(of).fold(zero(), |a, b| add(a, b));
+    let mut total = items(&spec["containers"]).map(of).fold(zero(), add);
     let (mut sidecars, mut most) = (zero(), zero());
     for container in items(&spec["initContainers"]) {
         if container["restartPolicy"] == "Always" {
             total = add(total, of(container));
             sidecars = add(sidecars, of(container));
-            most = largest(most, sidecars.clone());
+            most = largest(most, sidecars);
         } else {
-            most = largest(most, add(of(container), sidecars.clone()));
+            most = largest(most, add(of(container), sidecars));
         }
     }
     total = largest(total, most);

@@ -26,11 +26,7 @@ pub fn pod(doc: &mut Doc, pod: &Value, _: &Related) {
     let phase = text(&status["phase"]);
     if !is_empty(&metadata["deletionTimestamp"]) && phase != "Failed" && phase != "Succeeded" {
         doc.field(0, "Status", format!("Terminating (lasts {})", since(&metadata["deletionTimestamp"])));
-        doc.field(
-            0,
-            "Termination Grace Period",
-            format!("{}s", number(&metadata["deletionGracePeriodSeconds"])),
-        );
+        doc.field(0, "Termination Grace Period", format!("{}s", number(&metadata["deletionGracePeriodSeconds"])));
     } else {
         doc.field(0, "Status", phase);
     }

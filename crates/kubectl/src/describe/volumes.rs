@@ -30,11 +30,7 @@ const SOURCES: &[Source] = &[
         &[("Driver", "driver"), ("FSType", "fsType"), ("ReadOnly", "readOnly!")],
     ),
     ("image", "Image (a container image or OCI artifact)", &[("Reference", "reference"), ("PullPolicy", "pullPolicy")]),
-    (
-        "local",
-        "LocalVolume (a persistent volume backed by local storage on a node)",
-        &[("Path", "path")],
-    ),
+    ("local", "LocalVolume (a persistent volume backed by local storage on a node)", &[("Path", "path")]),
 ];
 
 /// Show the source of a volume; false when the kind of source is unknown.
@@ -86,7 +82,8 @@ pub fn list(doc: &mut Doc, volumes: &Value, space: &str) {
                 doc.line(3, format!("{from} -> {}", text(&item["path"])));
             }
         } else if volume["ephemeral"].is_object() {
-            let what = "EphemeralVolume (an inline specification for a volume that gets created and deleted with the pod)";
+            let what =
+                "EphemeralVolume (an inline specification for a volume that gets created and deleted with the pod)";
             doc.field(2, "Type", what);
             let claim = &volume["ephemeral"]["volumeClaimTemplate"];
             doc.field(2, "StorageClass", text(&claim["spec"]["storageClassName"]));

@@ -211,7 +211,8 @@ pub fn job(doc: &mut Doc, object: &Value, _: &Related) {
     }
     let count = |field: &str| number(&status[field]);
     let ready = status["ready"].as_i64().map(|ready| format!(" ({ready} Ready)")).unwrap_or_default();
-    let counts = format!("{} Active{ready} / {} Succeeded / {} Failed", count("active"), count("succeeded"), count("failed"));
+    let counts =
+        format!("{} Active{ready} / {} Succeeded / {} Failed", count("active"), count("succeeded"), count("failed"));
     doc.field(0, "Pods Statuses", counts);
     if spec["completionMode"] == "Indexed" {
         doc.field(0, "Completed Indexes", or_none(text(&status["completedIndexes"])));

@@ -28,7 +28,9 @@ fn backend(spec: &str) -> Result<Value> {
 pub fn ingress(matches: &ArgMatches) -> Result<Value> {
     let (rules, default) = (words(matches, "rule"), text(matches, "default-backend"));
     if rules.is_empty() && default.is_empty() {
-        return Err(Error::message("not enough information provided: every ingress has to either specify a default-backend (which catches all traffic) or a list of rules (which catch specific paths)"));
+        return Err(Error::message(
+            "not enough information provided: every ingress has to either specify a default-backend (which catches all traffic) or a list of rules (which catch specific paths)",
+        ));
     }
     let mut spec = json!({});
     if !text(matches, "class").is_empty() {
@@ -41,7 +43,9 @@ pub fn ingress(matches: &ArgMatches) -> Result<Value> {
     let mut tls: Vec<Value> = Vec::new();
     for rule in &rules {
         let invalid = || {
-            Error::message(format!("rule {rule} is invalid and should be in format host/path=svcname:svcport[,tls[=secret]]"))
+            Error::message(format!(
+                "rule {rule} is invalid and should be in format host/path=svcname:svcport[,tls[=secret]]"
+            ))
         };
         let (route, options) = rule.split_once(',').map_or((rule.as_str(), None), |(r, o)| (r, Some(o)));
         let (place, service) = route.split_once('=').ok_or_else(invalid)?;
@@ -83,7 +87,8 @@ pub fn ingress(matches: &ArgMatches) -> Result<Value> {
     if !tls.is_empty() {
         spec["tls"] = json!(tls);
     }
-    let mut made = object("networking.k8s.io/v1", "Ingress", matches, json!({"spec": spec, "status": {"loadBalancer": {}}}));
+    let mut made =
+        object("networking.k8s.io/v1", "Ingress", matches, json!({"spec": spec, "status": {"loadBalancer": {}}}));
     let (annotations, _) = pairs(&words(matches, "annotation"))?;
     if !annotations.is_empty() {
         made["metadata"]["annotations"] = annotations.into_iter().map(|(k, v)| (k, Value::from(v))).collect();
@@ -92,9 +97,11 @@ pub fn ingress(matches: &ArgMatches) -> Result<Value> {
 }
 
 pub fn budget_words() -> Words {
-    named("poddisruptionbudget", "Create a pod disruption budget with the specified name")
-        .visible_alias("pdb")
-        .args([one("selector"), one("min-available"), one("max-unavailable")])
+    named("poddisruptionbudget", "Create a pod disruption budget with the specified name").visible_alias("pdb").args([
+        one("selector"),
+        one("min-available"),
+        one("max-unavailable"),
+    ])
 }
 
 pub fn budget(matches: &ArgMatches) -> Result<Value> {

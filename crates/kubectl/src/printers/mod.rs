@@ -5,7 +5,7 @@ mod json;
 pub mod table;
 pub mod tabwriter;
 
-use crate::{Context, Error, Result, jsonpath::JsonPath, mapper::Resource};
+use crate::{Context, Error, Result, gotemplate::Template, jsonpath::JsonPath, mapper::Resource};
 use clap::Arg;
 use serde_json::Value;
 
@@ -30,6 +30,7 @@ pub enum Format {
     Name,
     JsonPath { path: JsonPath, as_json: bool },
     Columns { columns: columns::Columns },
+    Template { template: Template },
 }
 
 impl Format {
@@ -61,7 +62,9 @@ impl Format {
             }
             "custom-columns" => Format::Columns { columns: columns::Columns::parse(template()?, no_headers)? },
             "custom-columns-file" => Format::Columns { columns: columns::Columns::parse_file(&file()?, no_headers)? },
-            "go-template" | "go-template-file" | "template" | "templatefile" | "kyaml" => {
+            "go-template" | "template" => Format::Template { template: Template::parse(template()?)? },
+            "go-template-file" | "templatefile" => Format::Template { template: Template::parse(&file()?)? },
+            "kyaml" => {
                 return Err(Error::message(format!("output format \"{name}\" is not implemented yet")));
             }
             other => {
@@ -93,6 +96,7 @@ impl Format {
             }
             Format::JsonPath { path, as_json: false } => path.render(object)?,
             Format::JsonPath { path, as_json: true } => json::to_string(&Value::Array(path.values(object)?)),
+            Format::Template { template } => template.render(object)?,
             Format::Columns { columns } => columns.render(std::slice::from_ref(object))?,
         })
     }

@@ -43,6 +43,8 @@ pub struct Setup {
 /// Register the node, then keep its status and lease until `shutdown`.
 pub async fn run(setup: Setup, shutdown: CancellationToken) {
     let upkeep = async {
+        let node = object::event_reference(&setup.config.node_name);
+        setup.recorder.event(&node, client::events::EventType::Normal, "Starting", "Starting kubelet.");
         if setup.config.register_node {
             register(&setup).await;
         }

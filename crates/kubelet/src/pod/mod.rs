@@ -4,3 +4,8 @@ pub mod hooks;
 pub mod kill;
 pub mod start;
 pub mod worker;
+
+#[cfg(test)]
+mod fake;
+#[cfg(test)]
+mod tests;

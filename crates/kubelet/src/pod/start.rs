@@ -119,7 +119,7 @@ async fn configuration(
         pod_ips: ips,
         host_ips: &kubelet.host_ips,
         node_name: &kubelet.config.node_name,
-        allocatable: kubelet.capacity,
+        allocatable: kubelet.allocatable,
     };
     let env = env::variables(&source).await?;
     let target = spec::ephemeral_containers(pod).iter().find(|c| c.name == container.name);

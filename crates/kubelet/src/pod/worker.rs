@@ -49,6 +49,8 @@ struct Memory {
     waiting: Waiting,
     verdict: Option<Verdict>,
     status: Option<PodStatus>,
+    /// When the status last changed.
+    reported: Option<Instant>,
     mounted: Option<(Mounted, Instant)>,
     admitted: bool,
     killed: bool,
@@ -72,6 +74,7 @@ impl Worker {
             waiting: Waiting::new(),
             verdict: None,
             status: None,
+            reported: None,
             mounted: None,
             admitted: false,
             killed: false,
@@ -301,6 +304,7 @@ async fn keep_running(kubelet: &Arc<Kubelet>, pod: &Arc<Pod>, seen: Observed, me
     };
     if !idle {
         prune(kubelet, pod, &seen).await;
+        prune_sandboxes(kubelet, pod, &seen).await;
     }
     memory.waiting.retain(|name, _| seen.container(name).is_none_or(|c| c.state != crate::observed::State::Running));
     memory.probers.keep(pod, &seen);
@@ -339,6 +343,18 @@ async fn prune(kubelet: &Kubelet, pod: &Pod, seen: &Observed) {
     }
 }
 
+/// Sandboxes that are over and hold no container any more, except the newest.
+async fn prune_sandboxes(kubelet: &Kubelet, pod: &Pod, seen: &Observed) {
+    for old in seen.sandboxes.iter().skip(1).filter(|s| !s.ready) {
+        if seen.containers.iter().any(|c| c.sandbox_id == old.id) {
+            continue;
+        }
+        if let Err(error) = kubelet.runtime.remove_pod_sandbox(&old.id).await {
+            tracing::warn!(pod = %spec::describe(pod), %error, "cannot remove a former sandbox");
+        }
+    }
+}
+
 async fn remove_container(
     kubelet: &Kubelet,
     pod: &Pod,
@@ -355,7 +371,7 @@ async fn remove_container(
 
 async fn set_up_volumes(kubelet: &Kubelet, pod: &Pod) -> Result<Mounted, String> {
     let source =
-        content::Source { pod, objects: &kubelet.objects, allocatable: kubelet.capacity, now: Timestamp::now() };
+        content::Source { pod, objects: &kubelet.objects, allocatable: kubelet.allocatable, now: Timestamp::now() };
     volumes::set_up(&kubelet.config.root_dir, &source).await
 }
 
@@ -520,6 +536,23 @@ fn crashed(
     Some(left)
 }
 
+/// Longer than the API's news of our own writes take to come back.
+const SETTLED: Duration = Duration::from_secs(5);
+
+/// Somebody else changed what is ours to say (a node lifecycle controller that lost sight of the node): what the
+/// API has becomes the base of the next patch, which then sets it right.
+fn set_right(pod: &Pod, memory: &mut Memory) {
+    let ready = |status: Option<&PodStatus>| {
+        let list = status.and_then(|s| s.conditions.as_ref());
+        list.and_then(|list| list.iter().find(|c| c.type_ == "Ready")).map(|c| c.status.clone())
+    };
+    let own = ready(memory.status.as_ref());
+    let settled = memory.reported.is_some_and(|at| at.elapsed() > SETTLED);
+    if settled && own.is_some() && ready(pod.status.as_ref()) != own {
+        memory.writer.rebase(pod.status.clone());
+    }
+}
+
 /// Makes the status and hands it to the writer; returns its number there.
 fn report(kubelet: &Kubelet, pod: &Arc<Pod>, seen: &Observed, memory: &mut Memory, terminal: bool) -> u64 {
     let old = merged(memory.status.as_ref(), pod.status.as_ref());
@@ -546,6 +579,12 @@ fn report(kubelet: &Kubelet, pod: &Arc<Pod>, seen: &Observed, memory: &mut Memor
             uid: mirror.metadata.uid.clone().unwrap_or_default(),
         }),
     };
+    if !spec::is_static(pod) {
+        set_right(pod, memory);
+    }
+    if memory.status.as_ref() != Some(&new) {
+        memory.reported = Some(Instant::now());
+    }
     memory.status = Some(new.clone());
     kubelet.pods.set_status(spec::uid(pod), &new);
     target.map_or(0, |target| memory.writer.write(target, new))

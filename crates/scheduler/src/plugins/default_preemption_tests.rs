@@ -1,3 +1,4 @@
+//! Who is preempted for whom, and when nobody may be.
 use crate::{
     cluster::Cluster,
     config::Configuration,

@@ -1,3 +1,4 @@
+//! Fit and scores of nodes by their resources.
 use super::*;
 use crate::{
     cluster::Cluster,

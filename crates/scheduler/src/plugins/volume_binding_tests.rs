@@ -1,3 +1,4 @@
+//! Pods and their claims: bound, unbound, late-binding and missing ones.
 #![allow(clippy::unwrap_used)]
 use super::*;
 use crate::testing::{node, pod};

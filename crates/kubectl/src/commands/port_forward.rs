@@ -1,0 +1,288 @@
+//! `kubectl port-forward`: local ports that lead to a pod's, over one WebSocket a connection.
+use super::Command;
+use crate::{
+    Context, Error, Result, pods,
+    select::{self, text, words},
+};
+use async_trait::async_trait;
+use clap::{Arg, ArgAction, ArgMatches, Command as Words};
+use k8s_openapi::api::core::v1::Pod;
+use kube::Api;
+use serde_json::Value;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use tokio::net::{TcpListener, TcpStream};
+
+pub struct PortForward;
+
+#[async_trait]
+impl Command for PortForward {
+    fn words(&self) -> Words {
+        Words::new("port-forward")
+            .about("Forward one or more local ports to a pod")
+            .arg(Arg::new("words").num_args(0..).value_name("TYPE/NAME [LOCAL_PORT:]REMOTE_PORT"))
+            .arg(
+                Arg::new("address").long("address").action(ArgAction::Append).value_delimiter(',').help(
+                    "Addresses to listen on (comma separated). Only accepts IP addresses or localhost as a value.",
+                ),
+            )
+            .arg(
+                Arg::new("pod-running-timeout")
+                    .long("pod-running-timeout")
+                    .default_value("1m0s")
+                    .help("The length of time to wait until at least one pod is running"),
+            )
+    }
+
+    async fn run(&self, context: &Context, matches: &ArgMatches) -> Result<()> {
+        let given = words(matches, "words");
+        let Some((name, specs)) = given.split_first() else {
+            return Err(Error::message(
+                "TYPE/NAME and list of ports are required for port-forward\nSee 'kubectl port-forward -h' for help and examples",
+            ));
+        };
+        if specs.is_empty() {
+            return Err(Error::message(
+                "TYPE/NAME and list of ports are required for port-forward\nSee 'kubectl port-forward -h' for help and examples",
+            ));
+        }
+        let addresses = addresses(&words(matches, "address"))?;
+        let patience = apimachinery::duration::parse(&text(matches, "pod-running-timeout"))
+            .map_err(|e| Error::message(e.to_string()))?;
+        let service = service(context, name).await?;
+        if let Some(service) = &service {
+            for spec in specs {
+                service_port(spec.rsplit(':').next().unwrap_or(spec), service)?;
+            }
+        }
+        let pod = tokio::time::timeout(patience, running(context, name))
+            .await
+            .unwrap_or_else(|_| Err(Error::message("timed out waiting for the condition")))?;
+        let [namespace, pod_name] =
+            ["namespace", "name"].map(|f| pod["metadata"][f].as_str().unwrap_or_default().to_owned());
+        let pods: Api<Pod> = Api::namespaced(context.client().await?, &namespace);
+        let mut listeners = Vec::new();
+        for spec in specs {
+            let (local, remote) = ports(spec, &pod, service.as_ref())?;
+            listeners.extend(listen(context, &addresses, local, remote).await?);
+        }
+        let (ended, mut end) = tokio::sync::mpsc::channel::<Error>(1);
+        for (listener, local, remote) in listeners {
+            tokio::spawn(accept(listener, local, remote, pods.clone(), pod_name.clone(), ended.clone()));
+        }
+        match end.recv().await {
+            Some(error) => Err(error),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The pod, once it runs.
+async fn running(context: &Context, name: &str) -> Result<Value> {
+    loop {
+        let pod = pods::one(context, name).await?;
+        match pod["status"]["phase"].as_str() {
+            Some("Running") => return Ok(pod),
+            Some(phase @ ("Succeeded" | "Failed")) => {
+                return Err(Error::message(format!(
+                    "unable to forward port because pod is not running. Current status={phase}"
+                )));
+            }
+            _ => tokio::time::sleep(std::time::Duration::from_millis(500)).await,
+        }
+    }
+}
+
+/// The service, when that is what was named: its ports are not the pod's.
+async fn service(context: &Context, name: &str) -> Result<Option<Value>> {
+    if !name.contains('/') {
+        return Ok(None);
+    }
+    let targets = select::from_words(context, &[name.to_owned()], false).await?;
+    match targets.first() {
+        Some(target) if target.resource.kind == "Service" => Ok(Some(context.api().await?.get(&target.path()).await?)),
+        _ => Ok(None),
+    }
+}
+
+/// Where to listen; whether failing there is fatal.
+fn addresses(given: &[String]) -> Result<Vec<(IpAddr, bool)>> {
+    const LOCAL: [(IpAddr, bool); 2] =
+        [(IpAddr::V4(Ipv4Addr::LOCALHOST), true), (IpAddr::V6(Ipv6Addr::LOCALHOST), false)];
+    if given.is_empty() {
+        return Ok(LOCAL.to_vec());
+    }
+    let mut found = Vec::new();
+    for word in given {
+        match word.parse() {
+            Ok(address) => found.push((address, true)),
+            Err(_) if word == "localhost" => found.extend(LOCAL),
+            Err(_) => return Err(Error::message(format!("{word} is not a valid IP"))),
+        }
+    }
+    Ok(found)
+}
+
+/// A port by number or by name, as the pod has it.
+fn pod_port(pod: &Value, port: &Value) -> Option<u16> {
+    if let Some(number) = port.as_u64() {
+        return u16::try_from(number).ok();
+    }
+    let name = port.as_str()?;
+    let containers = pod["spec"]["containers"].as_array()?.iter();
+    let mut ports = containers.flat_map(|c| c["ports"].as_array().into_iter().flatten());
+    u16::try_from(ports.find(|p| p["name"] == name)?["containerPort"].as_u64()?).ok()
+}
+
+/// A service's port by number or name.
+fn service_port<'a>(remote: &str, service: &'a Value) -> Result<&'a Value> {
+    let number: Option<u16> = remote.parse().ok();
+    let mut ports = service["spec"]["ports"].as_array().into_iter().flatten();
+    let port = ports.find(|p| match number {
+        Some(number) => p["port"] == number,
+        None => p["name"] == remote,
+    });
+    port.ok_or_else(|| {
+        let name = service["metadata"]["name"].as_str().unwrap_or_default();
+        Error::message(format!("Service {name} does not have a service port {remote}"))
+    })
+}
+
+/// `8080:80`, `80`, `:80`, `http`: the local port (0: any) and the pod's.
+fn ports(spec: &str, pod: &Value, service: Option<&Value>) -> Result<(u16, u16)> {
+    let invalid = || Error::message(format!("invalid port format '{spec}'"));
+    let (local, remote) = spec.split_once(':').map_or((None, spec), |(l, r)| (Some(l), r));
+    let number: Option<u16> = remote.parse().ok();
+    let asked = match service {
+        Some(service) => {
+            let port = service_port(remote, service)?;
+            let target = if port["targetPort"].is_null() { &port["port"] } else { &port["targetPort"] };
+            (port["port"].as_u64().and_then(|p| u16::try_from(p).ok()), pod_port(pod, target))
+        }
+        None => (None, number.or_else(|| pod_port(pod, &Value::from(remote)))),
+    };
+    let remote = asked.1.filter(|port| *port > 0).ok_or_else(|| {
+        let name = pod["metadata"]["name"].as_str().unwrap_or_default();
+        Error::message(format!("Pod '{name}' does not have a named port '{remote}'"))
+    })?;
+    let local = match local {
+        Some("") => 0,
+        Some(text) => text.parse().map_err(|_| invalid())?,
+        // Without a local port it is the one that was asked for, not what it leads to.
+        None => asked.0.or(number).unwrap_or(remote),
+    };
+    Ok((local, remote))
+}
+
+async fn listen(
+    context: &Context,
+    addresses: &[(IpAddr, bool)],
+    mut local: u16,
+    remote: u16,
+) -> Result<Vec<(TcpListener, u16, u16)>> {
+    let (mut found, mut failures) = (Vec::new(), Vec::new());
+    for (address, _) in addresses {
+        match TcpListener::bind(SocketAddr::new(*address, local)).await {
+            Ok(listener) => {
+                let bound = listener.local_addr()?;
+                local = bound.port();
+                context.line(format!("Forwarding from {bound} -> {remote}"))?;
+                found.push((listener, local, remote));
+            }
+            Err(error) => failures.push(format!("unable to create listener: {address}:{local}: {error}")),
+        }
+    }
+    if found.is_empty() {
+        return Err(Error::message(format!(
+            "unable to listen on any of the requested ports: [{{{local} {remote}}}]: {}",
+            failures.join("; ")
+        )));
+    }
+    Ok(found)
+}
+
+async fn accept(
+    listener: TcpListener,
+    local: u16,
+    remote: u16,
+    pods: Api<Pod>,
+    name: String,
+    ended: tokio::sync::mpsc::Sender<Error>,
+) {
+    loop {
+        let connection = match listener.accept().await {
+            Ok((connection, _)) => connection,
+            Err(error) => {
+                let _ = ended.send(error.into()).await;
+                return;
+            }
+        };
+        println!("Handling connection for {local}");
+        let (pods, name, ended) = (pods.clone(), name.clone(), ended.clone());
+        tokio::spawn(async move {
+            match forward(connection, &pods, &name, remote).await {
+                Ok(()) => {}
+                Err(Failure::Pod(text)) => {
+                    eprintln!("error: lost connection to pod: {text}");
+                    let _ = ended.send(Error::message("lost connection to pod")).await;
+                }
+                Err(Failure::Stream(text)) => eprintln!("an error occurred forwarding {local} -> {remote}: {text}"),
+            }
+        });
+    }
+}
+
+/// The pod is gone, or only this connection broke.
+enum Failure {
+    Pod(String),
+    Stream(String),
+}
+
+async fn forward(mut local: TcpStream, pods: &Api<Pod>, name: &str, remote: u16) -> std::result::Result<(), Failure> {
+    let mut forwarder = pods.portforward(name, &[remote]).await.map_err(|e| match &e {
+        kube::Error::Api(status) if status.code == 404 => Failure::Pod(status.message.clone()),
+        _ => Failure::Stream(e.to_string()),
+    })?;
+    let refused = forwarder.take_error(remote);
+    let Some(mut stream) = forwarder.take_stream(remote) else {
+        return Err(Failure::Stream("the server opened no stream".into()));
+    };
+    let copied = tokio::io::copy_bidirectional(&mut local, &mut stream).await;
+    drop(stream);
+    forwarder.abort();
+    if let Some(refused) = refused
+        && let Some(text) = refused.await
+    {
+        return Err(Failure::Stream(text));
+    }
+    // Either side may close in the middle; that is its right.
+    drop(copied);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn ports_of_pods_and_services() {
+        let pod = json!({"metadata": {"name": "p"}, "spec": {"containers": [{"ports": [{"name": "http", "containerPort": 8000}]}]}});
+        let service =
+            json!({"metadata": {"name": "s"}, "spec": {"ports": [{"name": "web", "port": 80, "targetPort": "http"}]}});
+        let cases = [
+            ("8080:80", None, (8080, 80)),
+            ("80", None, (80, 80)),
+            (":80", None, (0, 80)),
+            ("http", None, (8000, 8000)),
+            ("8080:http", None, (8080, 8000)),
+            ("80", Some(&service), (80, 8000)),
+            ("8080:web", Some(&service), (8080, 8000)),
+            ("web", Some(&service), (80, 8000)),
+        ];
+        for (spec, service, want) in cases {
+            assert_eq!(ports(spec, &pod, service).expect(spec), want, "{spec}");
+        }
+        assert!(ports("81", &pod, Some(&service)).is_err());
+        assert!(ports("x:80", &pod, None).is_err());
+    }
+}
