@@ -37,6 +37,13 @@ pub(crate) struct IssuerDocuments {
 }
 
 impl App {
+    /// Tells all watching clients to come back, to another server or later.
+    pub(crate) fn end_watches(&self) {
+        for store in self.registry.stores() {
+            store.cache.end_watches();
+        }
+    }
+
     pub(crate) fn http2_streams(&self) -> u32 {
         match self.flags.http2_max_streams_per_connection {
             0 => limits::H2_STREAMS,

@@ -28,12 +28,13 @@ struct Connection {
 }
 
 impl Context {
-    pub fn new(global: Global) -> Self {
+    /// `out`: what stands for standard output.
+    pub fn new(global: Global, out: Box<dyn Write + Send>) -> Self {
         Context {
             global,
             connection: OnceCell::new(),
             mapper: OnceCell::new(),
-            out: Mutex::new(Box::new(std::io::stdout())),
+            out: Mutex::new(out),
             documents: AtomicUsize::new(0),
         }
     }

@@ -24,10 +24,15 @@ mod write;
 pub use context::Context;
 pub use error::{Error, Result};
 
-use std::ffi::OsString;
+use std::{ffi::OsString, io::Write};
 
 /// Run `kubectl <words>` on this process's standard streams; the exit code.
 pub async fn main(words: Vec<OsString>) -> i32 {
+    run(words, Box::new(std::io::stdout())).await
+}
+
+/// As [`main`], with the output of commands (not of help) going elsewhere.
+pub async fn run(words: Vec<OsString>, out: Box<dyn Write + Send>) -> i32 {
     // The command's name, for hints: words before the first flag.
     let named = |word: &&OsString| !word.to_string_lossy().starts_with('-');
     let command = words.first().filter(named).map(|word| word.to_string_lossy().into_owned());
@@ -35,7 +40,7 @@ pub async fn main(words: Vec<OsString>) -> i32 {
         Ok(matches) => matches,
         Err(error) => return usage(&error, command.as_deref()),
     };
-    let context = Context::new(global::Global::from_matches(&matches));
+    let context = Context::new(global::Global::from_matches(&matches), out);
     match commands::dispatch(&context, &matches).await {
         Ok(()) => 0,
         Err(error) => error.report(),

@@ -126,10 +126,5 @@ fn patched(
         decode::place(endpoint, namespace, &mut *new)?;
     }
     endpoint.resource().default(&mut *new);
-    // The version of what was patched is not one that the patch asked for: losing a race is then tried again.
-    let version = &mut new.metadata_mut().resource_version;
-    if version.as_deref().and_then(|v| v.parse().ok()) == Some(current.entry.revision) {
-        *version = None;
-    }
     Ok(new)
 }

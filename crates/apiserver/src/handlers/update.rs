@@ -29,7 +29,7 @@ pub struct Plan<'a> {
     pub target: Target,
     pub subresource: &'a str,
     pub options: WriteOptions,
-    /// How often to try again with what others wrote in between, when the change names no version.
+    /// How often to try again with what others wrote in between, unless the change names a version.
     pub attempts: usize,
     /// The kind's rules and admission apply. Off only for what the server itself changes.
     pub checked: bool,
@@ -109,7 +109,7 @@ pub async fn apply(
         let Some(entry) = current else { return Err(ApiError::not_found(endpoint.on(), name)) };
         let old = store.decode(&entry)?;
         let mut new = change(Current { entry: &entry, object: &*old })?;
-        let conditional = reconcile_metadata(endpoint, name, &entry, &*old, &mut *new)?;
+        reconcile_metadata(endpoint, name, &entry, &*old, &mut *new)?;
         let prepared = prepare(ctx, endpoint, &plan, namespace, &*old, &mut *new).await;
         let written = match prepared {
             Ok(reserved) => {
@@ -121,7 +121,8 @@ pub async fn apply(
         };
         match written {
             Outcome::Stored(json) => return Ok(json),
-            Outcome::Raced(_) if conditional || attempt >= plan.attempts => {
+            // A change that names a version fails on the newer object by itself.
+            Outcome::Raced(_) if attempt >= plan.attempts => {
                 return Err(ApiError::conflict(endpoint.on(), name, OBJECT_MODIFIED));
             }
             Outcome::Raced(newer) => current = newer,
@@ -130,14 +131,14 @@ pub async fn apply(
     Err(ApiError::internal("no attempt was made"))
 }
 
-/// Checks the versions the change names and keeps what no update may touch; says whether it names a version.
+/// Checks the versions the change names and keeps what no update may touch.
 fn reconcile_metadata(
     endpoint: &Endpoint,
     name: &str,
     entry: &Entry,
     old: &dyn Object,
     new: &mut dyn Object,
-) -> Result<bool, ApiError> {
+) -> Result<(), ApiError> {
     let before = old.metadata();
     let meta = new.metadata_mut();
     let version = meta.resource_version.take().filter(|v| !v.is_empty() && v != "0");
@@ -166,7 +167,7 @@ fn reconcile_metadata(
     meta.generate_name.clone_from(&before.generate_name);
     meta.self_link = None;
     meta.managed_fields = None;
-    Ok(version.is_some())
+    Ok(())
 }
 
 /// The kind's own preparation and validation, between the two phases of admission.

@@ -53,6 +53,8 @@ pub async fn serve(listener: TcpListener, tls: Arc<rustls::ServerConfig>, app: A
         });
     }
     drop(listener);
+    // Their streams would otherwise keep every connection open for the whole time to drain.
+    app.end_watches();
     let drained = tokio::time::timeout(limits::DRAIN, async { while connections.join_next().await.is_some() {} }).await;
     if drained.is_err() {
         tracing::info!(open = connections.len(), "closing the connections that are still open");

@@ -71,3 +71,39 @@ async fn reviews() {
     let me = cluster.post("/apis/authentication.k8s.io/v1/selfsubjectreviews", json!({})).await.unwrap();
     assert_eq!(me["status"]["userInfo"]["username"], "admin");
 }
+
+#[tokio::test]
+async fn a_certificate_names_user_and_groups() {
+    let cluster = Cluster::start().await;
+    let path = "/apis/authentication.k8s.io/v1/selfsubjectreviews";
+    let node = cluster.as_certificate("system:node:n1", "system:nodes");
+    let me = call(&node, "POST", path, Some(json!({}))).await.unwrap();
+    assert_eq!(me["status"]["userInfo"]["username"], "system:node:n1");
+    let groups = me["status"]["userInfo"]["groups"].as_array().unwrap();
+    assert!(groups.contains(&json!("system:nodes")) && groups.contains(&json!("system:authenticated")));
+    assert_eq!(call(&node, "GET", "/api/v1/secrets", None).await.unwrap_err().0, 403);
+    let admin = cluster.as_certificate("root", "system:masters");
+    call(&admin, "GET", "/api/v1/secrets", None).await.unwrap();
+}
+
+#[tokio::test]
+async fn impersonation_needs_permission() {
+    let cluster = Cluster::start().await;
+    let as_joe = |client: kube::Client| async move {
+        let request = http::Request::get(MAPS).header("impersonate-user", "joe").body(Vec::new()).unwrap();
+        client.request_text(request).await.unwrap_err().to_string()
+    };
+    let text = as_joe(cluster.client.clone()).await;
+    assert!(text.contains("User \"joe\" cannot list resource \"configmaps\""), "{text}");
+    let text = as_joe(cluster.as_user(Some(JOE))).await;
+    assert!(text.contains("cannot impersonate resource \"users\""), "{text}");
+}
+
+#[tokio::test]
+async fn an_open_watch_does_not_hold_up_the_end() {
+    let cluster = Cluster::start().await;
+    let request = http::Request::get(format!("{MAPS}?watch=1")).body(Vec::new()).unwrap();
+    let _watch = cluster.client.request_stream(request).await.unwrap();
+    let ended = tokio::time::timeout(std::time::Duration::from_secs(4), cluster.stop()).await;
+    assert!(ended.is_ok());
+}

@@ -27,6 +27,7 @@ pub fn flags(dir: &Path) -> apiserver::Flags {
         bind_address: [127, 0, 0, 1].into(),
         secure_port: 0,
         token_auth_file: Some(tokens),
+        client_ca_file: Some(dir.join("ca.crt")),
         ..apiserver::Flags::default()
     }
 }
@@ -40,6 +41,7 @@ fn serving_certificate(dir: &Path) -> (PathBuf, PathBuf) {
             pki::Request { common_name: "server".into(), dns: vec!["localhost".into()], usage, ..Default::default() };
         let pair = ca.issue(&request).unwrap();
         std::fs::write(dir.join("ca.crt"), ca.cert_pem()).unwrap();
+        std::fs::write(dir.join("ca.key"), ca.key_pem()).unwrap();
         std::fs::write(&cert, pair.cert_pem).unwrap();
         std::fs::write(&key, pair.key_pem).unwrap();
     }
@@ -67,6 +69,21 @@ impl Cluster {
 
     pub fn as_user(&self, token: Option<&str>) -> Client {
         client(self.dir.path(), &self.running, token)
+    }
+
+    /// With a certificate of the cluster's authority instead of a token.
+    pub fn as_certificate(&self, name: &str, organization: &str) -> Client {
+        let read = |file: &str| std::fs::read_to_string(self.dir.path().join(file)).unwrap();
+        let ca = pki::Authority::load(&read("ca.crt"), &read("ca.key")).unwrap();
+        let usage = pki::Usage { server: false, client: true };
+        let organizations = vec![organization.to_owned()];
+        let request = pki::Request { common_name: name.into(), organizations, usage, ..Default::default() };
+        let pair = ca.issue(&request).unwrap();
+        let mut config = config(self.dir.path(), &self.running);
+        let encoded = |pem: &str| base64::Engine::encode(&base64::engine::general_purpose::STANDARD, pem);
+        config.auth_info.client_certificate_data = Some(encoded(&pair.cert_pem));
+        config.auth_info.client_key_data = Some(encoded(&pair.key_pem).into());
+        Client::try_from(config).unwrap()
     }
 
     pub async fn stop(self) -> tempfile::TempDir {
@@ -114,12 +131,17 @@ impl Cluster {
 }
 
 fn client(dir: &Path, running: &apiserver::Running, token: Option<&str>) -> Client {
+    let mut config = config(dir, running);
+    config.auth_info.token = token.map(|t| t.to_owned().into());
+    Client::try_from(config).unwrap()
+}
+
+fn config(dir: &Path, running: &apiserver::Running) -> kube::Config {
     let mut config = kube::Config::new(format!("https://localhost:{}", running.address.port()).parse().unwrap());
     let ca = std::fs::read_to_string(dir.join("ca.crt")).unwrap();
     config.root_cert = Some(vec![pki::tls::certificates(&ca).unwrap()[0].to_vec()]);
-    config.auth_info.token = token.map(|t| t.to_owned().into());
     config.read_timeout = None;
-    Client::try_from(config).unwrap()
+    config
 }
 
 pub async fn call(client: &Client, method: &str, path: &str, body: Option<Value>) -> Result<Value, (u16, String)> {

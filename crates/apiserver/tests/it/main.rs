@@ -4,6 +4,7 @@ mod access;
 mod cluster;
 mod crud;
 mod deletion;
+mod etcd;
 mod hostile;
 mod lists;
 mod patches;

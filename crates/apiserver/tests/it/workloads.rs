@@ -86,3 +86,14 @@ async fn events_are_served_in_both_groups() {
     assert_eq!(list["kind"], "EventList");
     assert_eq!(list["items"][0]["note"], "hello");
 }
+
+#[tokio::test]
+async fn concurrent_scale_patches_all_succeed() {
+    let cluster = Cluster::start().await;
+    cluster.post(DEPLOYMENTS, deployment()).await.unwrap();
+    let path = format!("{DEPLOYMENTS}/d/scale");
+    let each = (3..7).map(|n| cluster.patch(&path, "merge-patch+json", json!({"spec": {"replicas": n}})));
+    for done in futures::future::join_all(each).await {
+        done.unwrap();
+    }
+}

@@ -76,6 +76,8 @@ disabled_plugins = ["io.containerd.snapshotter.v1.aufs", "io.containerd.snapshot
   stream_server_port = "0"
   enable_unprivileged_ports = true
   enable_unprivileged_icmp = true
+  [plugins."io.containerd.grpc.v1.cri".registry]
+    config_path = "{registries}"
   [plugins."io.containerd.grpc.v1.cri".cni]
     bin_dir = "{cni_bin}"
     conf_dir = "{cni_conf}"
@@ -92,6 +94,7 @@ disabled_plugins = ["io.containerd.snapshotter.v1.aufs", "io.containerd.snapshot
         root = layout.path("containerd").display(),
         state = run.join("containerd").display(),
         socket = socket(layout, cluster).display(),
+        registries = super::registry::hosts_dir(&run).display(),
         cni_bin = cni_bin_dir().unwrap_or(CNI_FOLDERS[0]),
         cni_conf = layout.path("cni/net.d").display(),
     )

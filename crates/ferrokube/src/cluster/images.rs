@@ -33,7 +33,8 @@ pub const ALL: [Image; 2] = [
     },
 ];
 
-fn hex(bytes: &[u8]) -> String {
+/// SHA-256, as digests write it.
+pub fn hex(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect()
 }
 
@@ -62,8 +63,15 @@ fn layer(image: &Image) -> std::io::Result<Vec<u8>> {
     tar.into_inner()
 }
 
-/// The image as a docker archive.
-fn archive(image: &Image) -> Result<Vec<u8>> {
+/// An image in parts: its configuration (JSON) and its only layer (tar).
+pub struct Parts {
+    pub config: Vec<u8>,
+    pub layer: Vec<u8>,
+}
+
+/// # Errors
+/// Only if memory is short.
+pub fn parts(image: &Image) -> Result<Parts> {
     let layer = layer(image)?;
     let architecture = if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" };
     let config = json!({
@@ -80,6 +88,12 @@ fn archive(image: &Image) -> Result<Vec<u8>> {
     })
     .to_string()
     .into_bytes();
+    Ok(Parts { config, layer })
+}
+
+/// The image as a docker archive.
+fn archive(image: &Image) -> Result<Vec<u8>> {
+    let Parts { config, layer } = parts(image)?;
     let config_name = format!("{}.json", hex(&config));
     let manifest = json!([{"Config": config_name, "RepoTags": [image.name], "Layers": ["layer.tar"]}]).to_string();
     let mut tar = tar::Builder::new(Vec::new());

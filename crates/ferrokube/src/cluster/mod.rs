@@ -14,4 +14,5 @@ pub mod manifests;
 pub mod preflight;
 pub mod process;
 pub mod ready;
+pub mod registry;
 pub mod steps;

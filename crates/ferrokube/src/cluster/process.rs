@@ -3,7 +3,7 @@
 use super::{
     containerd, credentials,
     layout::{Cluster, Layout},
-    manifests, ready,
+    manifests, ready, registry,
     steps::Reporter,
 };
 use anyhow::{Context, Result, anyhow};
@@ -262,6 +262,7 @@ async fn start(
         let supervisor = containerd::ensure(layout, cluster).await?;
         if cluster.container_runtime_endpoint.is_empty() {
             containerd::load_images(layout, cluster).await?;
+            registry::start(&layout.run(&cluster.name), shutdown.clone(), tasks).await?;
         }
         Ok::<_, anyhow::Error>(supervisor)
     };

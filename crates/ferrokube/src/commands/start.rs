@@ -56,7 +56,7 @@ pub fn start(flags: &Start, verbosity: u8) -> Result<()> {
     if !flags.foreground {
         merge_kubeconfig(&layout, &cluster)?;
         println!(
-            "Cluster {} is Ready. Try:\n  ferrokube kubectl get nodes\n  ferrokube kubectl run web --image=ferrokube.local/hello:latest --image-pull-policy=IfNotPresent",
+            "Cluster {} is Ready. Try:\n  ferrokube kubectl get nodes\n  ferrokube kubectl run web --image=ferrokube.local/hello:latest",
             cluster.name
         );
     }

@@ -32,7 +32,7 @@ fn from_nothing_to_a_served_deployment_and_back() {
 }
 
 fn pod_runs_logs_and_execs(cluster: &Cluster) {
-    cluster.kubectl(&["run", "web", "--image", HELLO, "--image-pull-policy=IfNotPresent"]);
+    cluster.kubectl(&["run", "web", "--image", HELLO]);
     cluster.wait_for(&["pod", "web"], "{.status.phase}", "Running");
     cluster.wait_for(&["pod", "web"], "{.status.containerStatuses[0].ready}", "true");
     eventually("its log says that it listens", || {
@@ -56,9 +56,6 @@ fn pod_runs_logs_and_execs(cluster: &Cluster) {
 
 fn deployment_is_served(cluster: &Cluster) -> String {
     cluster.kubectl(&["create", "deployment", "hello", "--image", HELLO, "--replicas=3"]);
-    // Our image is nowhere to be pulled from: `:latest` would ask for that.
-    let patch = r#"[{"op":"add","path":"/spec/template/spec/containers/0/imagePullPolicy","value":"IfNotPresent"}]"#;
-    cluster.kubectl(&["patch", "deployment", "hello", "--type=json", "-p", patch]);
     cluster.kubectl(&["rollout", "status", "deployment/hello", "--timeout=90s"]);
     cluster.kubectl(&["expose", "deployment", "hello", "--port=80", "--target-port=8080"]);
     let address = cluster.kubectl(&["get", "service", "hello", "-o", "jsonpath={.spec.clusterIP}"]);

@@ -51,7 +51,10 @@ impl Until {
             if wanted.is_some_and(str::is_empty) {
                 return Err(Error::message("jsonpath wait value cannot be empty"));
             }
-            return Ok(Until::Value { path: JsonPath::parse_relaxed(&path)?, wanted: wanted.map(str::to_owned) });
+            return Ok(Until::Value {
+                path: JsonPath::parse_relaxed(path.trim_matches(['\'', '"']))?,
+                wanted: wanted.map(str::to_owned),
+            });
         }
         Err(Error::message(format!("unrecognized condition: \"{text}\"")))
     }

@@ -127,3 +127,32 @@ async fn related(context: &Context, object: &Value) -> Result<Related> {
     }
     Ok(found)
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use std::{fs, path::Path};
+
+    /// Objects and the official descriptions of them, without events and what depends on the time.
+    #[test]
+    fn descriptions_are_the_official_ones() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/describe");
+        let mut count = 0;
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_none_or(|e| e != "json") {
+                continue;
+            }
+            let object: Value = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
+            let want = fs::read_to_string(path.with_extension("txt")).unwrap();
+            let group = object["apiVersion"].as_str().unwrap().split_once('/').map_or("", |(group, _)| group);
+            let (describer, _) = of(group, object["kind"].as_str().unwrap());
+            let mut doc = Doc::default();
+            describer(&mut doc, &object, &Related::default());
+            assert_eq!(doc.finish(), want, "{}", path.display());
+            count += 1;
+        }
+        assert!(count > 10, "the goldens are there");
+    }
+}

@@ -29,20 +29,20 @@ const ORDER: &[&str] = &[
     "preemptionPolicy",
     "verbs",
     "apiGroups",
-    "rules",
-    "aggregationRule",
-    "subjects",
-    "roleRef",
     "immutable",
     "data",
     "stringData",
     "binaryData",
-    "type",
     "schedule",
     "jobTemplate",
+    "scaleTargetRef",
+    "minReplicas",
+    "maxReplicas",
+    "metrics",
     "minAvailable",
     "spec",
     "status",
+    "disruptionsAllowed",
     "hard",
     "scopes",
     "ingressClassName",
@@ -57,7 +57,16 @@ const ORDER: &[&str] = &[
     "pathType",
     "backend",
     "service",
+    "rules",
+    "aggregationRule",
+    "subjects",
+    "roleRef",
     "replicas",
+    "image",
+    "command",
+    "args",
+    "ports",
+    "env",
     "selector",
     "maxUnavailable",
     "template",
@@ -65,11 +74,9 @@ const ORDER: &[&str] = &[
     "volumes",
     "initContainers",
     "containers",
-    "image",
-    "command",
-    "args",
-    "ports",
-    "env",
+    "clusterIP",
+    "type",
+    "resource",
     "resources",
     "resourceNames",
     "nonResourceURLs",
@@ -79,7 +86,6 @@ const ORDER: &[&str] = &[
     "port",
     "targetPort",
     "nodePort",
-    "clusterIP",
     "externalIPs",
     "sessionAffinity",
     "loadBalancerIP",
@@ -106,23 +112,26 @@ const MAPS: [&str; 8] = ["labels", "annotations", "data", "stringData", "binaryD
 
 struct Ordered<'a> {
     value: &'a Value,
-    plain: bool,
+    /// The key that it stands under.
+    under: &'a str,
 }
 
 impl Serialize for Ordered<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self.value {
             Value::Object(map) => {
-                let rank = |key: &str| ORDER.iter().position(|known| *known == key).unwrap_or(ORDER.len());
+                let plain = MAPS.contains(&self.under);
+                let rank = |key: &str| match key {
+                    _ if plain => 0,
+                    // Of all structures with both, this one alone names the group first.
+                    "apiGroup" if self.under == "roleRef" => 0,
+                    key => ORDER.iter().position(|known| *known == key).map_or(usize::MAX, |at| at + 1),
+                };
                 let mut entries: Vec<_> = map.iter().collect();
-                entries.sort_by_key(|(key, _)| (if self.plain { 0 } else { rank(key) }, *key));
-                serializer.collect_map(
-                    entries.into_iter().map(|(key, value)| {
-                        (key, Ordered { value, plain: !self.plain && MAPS.contains(&key.as_str()) })
-                    }),
-                )
+                entries.sort_by_key(|(key, _)| (rank(key), *key));
+                serializer.collect_map(entries.into_iter().map(|(key, value)| (key, Ordered { value, under: key })))
             }
-            Value::Array(items) => serializer.collect_seq(items.iter().map(|value| Ordered { value, plain: false })),
+            Value::Array(items) => serializer.collect_seq(items.iter().map(|value| Ordered { value, under: "" })),
             other => other.serialize(serializer),
         }
     }
@@ -130,7 +139,7 @@ impl Serialize for Ordered<'_> {
 
 /// The text, with a final newline.
 pub fn to_string(value: &Value) -> String {
-    json::to_string(&Ordered { value, plain: false })
+    json::to_string(&Ordered { value, under: "" })
 }
 
 #[cfg(test)]

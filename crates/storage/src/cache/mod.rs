@@ -156,6 +156,11 @@ impl Cache {
         &self.prefix
     }
 
+    /// End the watches that are open now; everything else goes on.
+    pub fn end_watches(&self) {
+        self.feed.lock().registry.end_all(End::Stopped);
+    }
+
     /// End all watchers; reads keep answering with the last state.
     pub fn stop(&self) {
         self.stopped.cancel();
