@@ -5,6 +5,7 @@ mod cli;
 mod cluster;
 mod commands;
 mod components;
+mod search_path;
 
 use clap::Parser;
 use std::{ffi::OsString, path::Path, process::ExitCode};
@@ -25,6 +26,7 @@ fn component_words(words: &[OsString]) -> Option<(&str, &[OsString])> {
 }
 
 fn main() -> ExitCode {
+    search_path::complete();
     let words: Vec<OsString> = std::env::args_os().collect();
     if let Some((component, rest)) = component_words(&words) {
         return components::run(component, rest);

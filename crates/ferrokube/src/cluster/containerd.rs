@@ -147,6 +147,11 @@ pub fn running_pid(layout: &Layout, cluster: &Cluster) -> Option<rustix::process
     if command.contains(&*ours.to_string_lossy()) { rustix::process::Pid::from_raw(raw) } else { None }
 }
 
+/// Our containerd has run, does not run now, and was not taken away.
+pub fn left_behind(layout: &Layout, cluster: &Cluster) -> bool {
+    running_pid(layout, cluster).is_none() && layout.path("containerd").join("io.containerd.metadata.v1.bolt").exists()
+}
+
 fn spawn(layout: &Layout, cluster: &Cluster) -> Result<Process> {
     let run = layout.run(&cluster.name);
     fs::create_dir_all(&run).with_context(|| format!("creating {}", run.display()))?;

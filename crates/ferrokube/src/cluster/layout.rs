@@ -60,9 +60,9 @@ impl Cluster {
         format!("pod-network-{}", self.name)
     }
 
-    /// Relative to the root of each cgroup hierarchy.
+    /// Relative to the root of each cgroup hierarchy. Never the root itself: another kubelet's `kubepods` may be there.
     pub fn cgroup(&self) -> String {
-        if self.name == "ferrokube" { "/".into() } else { format!("/{}", self.name) }
+        format!("/{}", self.name)
     }
 }
 

@@ -15,6 +15,8 @@ const DAEMON_PATIENCE: Duration = Duration::from_secs(20);
 const RUNTIME_PATIENCE: Duration = Duration::from_secs(10);
 /// How long containers may take to end.
 const CONTAINER_GRACE_S: i64 = 5;
+const CGROUP_ROUNDS: u32 = 20;
+const CGROUP_PAUSE: Duration = Duration::from_millis(20);
 
 async fn stop_pods(layout: &Layout, cluster: &Cluster, remove: bool) -> Result<()> {
     let client = cri::Client::new(&containerd::endpoint(layout, cluster))?;
@@ -45,6 +47,10 @@ async fn stop_all(layout: &Layout, cluster: &Cluster, remove: bool) -> Result<bo
     if !cluster.container_runtime_endpoint.is_empty() {
         // Somebody else's runtime may run somebody else's containers: they are not ours to stop.
         return Ok(had_daemon);
+    }
+    if remove && containerd::left_behind(layout, cluster) {
+        // It was killed, or the machine was restarted: only it can tell which sandboxes, networks and mounts there are.
+        drop(containerd::ensure(layout, cluster).await.context("starting containerd to take its pods away")?);
     }
     let Some(pid) = containerd::running_pid(layout, cluster) else { return Ok(had_daemon) };
     let pods = stop_pods(layout, cluster, remove).await;
@@ -87,6 +93,19 @@ fn unmount_below(folder: &Path) {
     }
 }
 
+/// End what still runs in a cgroup tree: containers whose runtime does not know them any more.
+fn end_processes(folder: &Path) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            end_processes(&entry.path());
+        }
+    }
+    let processes = fs::read_to_string(folder.join("cgroup.procs")).unwrap_or_default();
+    for pid in processes.lines().filter_map(|line| rustix::process::Pid::from_raw(line.trim().parse().ok()?)) {
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+    }
+}
+
 /// Remove an empty cgroup tree, the leaves first; one that still holds processes stays.
 fn remove_cgroup(folder: &Path) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
@@ -98,14 +117,20 @@ fn remove_cgroup(folder: &Path) {
 }
 
 fn remove_cgroups(cluster: &Cluster) {
-    let ours = match cluster.cgroup().as_str() {
-        "/" => "kubepods".to_owned(),
-        path => path.trim_start_matches('/').to_owned(),
-    };
+    let cgroup = cluster.cgroup();
+    let ours = cgroup.trim_start_matches('/');
     let root = Path::new("/sys/fs/cgroup");
-    remove_cgroup(&root.join(&ours));
-    for hierarchy in fs::read_dir(root).into_iter().flatten().flatten() {
-        remove_cgroup(&hierarchy.path().join(&ours));
+    // Version 2 has one tree, version 1 one a controller.
+    let hierarchies = fs::read_dir(root).into_iter().flatten().flatten().map(|hierarchy| hierarchy.path());
+    let trees: Vec<_> = std::iter::once(root.to_owned()).chain(hierarchies).map(|at| at.join(ours)).collect();
+    for round in 0..CGROUP_ROUNDS {
+        trees.iter().for_each(|tree| end_processes(tree));
+        trees.iter().for_each(|tree| remove_cgroup(tree));
+        if !trees.iter().any(|tree| tree.exists()) || round + 1 == CGROUP_ROUNDS {
+            return;
+        }
+        // A killed process leaves its cgroup once the kernel has taken it apart.
+        std::thread::sleep(CGROUP_PAUSE);
     }
 }
 

@@ -38,16 +38,20 @@ struct Status<'a> {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct NodeStatus {
-    name: String,
-    ready: bool,
+pub struct NodeStatus {
+    pub name: String,
+    pub ready: bool,
     /// Why it is not ready.
-    message: String,
+    pub message: String,
     internal_ip: String,
     kubelet_version: String,
 }
 
-async fn list(layout: &Layout) -> Result<Vec<NodeStatus>> {
+/// The cluster's nodes, as its API server tells.
+///
+/// # Errors
+/// It does not answer, or not in time.
+pub async fn list(layout: &Layout) -> Result<Vec<NodeStatus>> {
     let client = Connection::Kubeconfig(layout.admin_kubeconfig()).client().await?;
     let nodes: Api<Node> = Api::all(client);
     let found = tokio::time::timeout(API_TIMEOUT, nodes.list(&ListParams::default())).await;

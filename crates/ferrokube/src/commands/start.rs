@@ -1,5 +1,5 @@
 //! `ferrokube start`, and the process that it starts.
-use super::{check_name, user_kubeconfig};
+use super::{check_name, inspect, user_kubeconfig};
 use crate::{
     cli::Start,
     cluster::{
@@ -11,12 +11,20 @@ use crate::{
 };
 use anyhow::{Context, Result, bail};
 use network::cidr::Cidr;
-use std::{fs, net::Ipv4Addr, path::Path};
+use std::{
+    fs,
+    net::Ipv4Addr,
+    path::Path,
+    time::{Duration, Instant},
+};
 
 const DEFAULT_SERVICE_CIDR: &str = "10.96.0.0/12";
 const DEFAULT_POD_CIDR: &str = "10.244.0.0/16";
 const KUBELET_PORT: u16 = 10250;
 const DNS_PORT: u16 = 10053;
+/// How long a process that holds the lock may take to be Ready, or to be gone.
+const RUNNING_PATIENCE: Duration = Duration::from_secs(60);
+const RUNNING_POLL: Duration = Duration::from_millis(50);
 
 /// Start the cluster; return once it is Ready.
 pub fn start(flags: &Start, verbosity: u8) -> Result<()> {
@@ -27,7 +35,7 @@ pub fn start(flags: &Start, verbosity: u8) -> Result<()> {
     let known = layout.load()?;
     if let Some(cluster) = &known {
         check_name(&layout, cluster, &flags.which)?;
-        if daemon::running(&layout).is_some() {
+        if runs_already(&layout)? {
             println!("Cluster {} is running already: {}", cluster.name, cluster.api_url());
             return merge_kubeconfig(&layout, cluster);
         }
@@ -61,6 +69,37 @@ pub fn start(flags: &Start, verbosity: u8) -> Result<()> {
         );
     }
     Ok(())
+}
+
+/// Whether it runs and is Ready. A process that is still starting, or that was killed and is not gone yet, holds the
+/// lock too: it is waited for.
+///
+/// # Errors
+/// It holds the lock and does not become Ready.
+fn runs_already(layout: &Layout) -> Result<bool> {
+    if daemon::running(layout).is_none() {
+        return Ok(false);
+    }
+    let runtime = crate::runtime()?;
+    let deadline = Instant::now() + RUNNING_PATIENCE;
+    while let Some(pid) = daemon::running(layout) {
+        let why = match runtime.block_on(inspect::list(layout)) {
+            Ok(nodes) if nodes.is_empty() => "its node has not registered yet".to_owned(),
+            Ok(nodes) => match nodes.into_iter().find(|node| !node.ready) {
+                None => return Ok(true),
+                Some(node) => format!("node {} is not Ready: {}", node.name, node.message),
+            },
+            Err(error) => format!("{error:#}"),
+        };
+        if Instant::now() > deadline {
+            bail!(
+                "the cluster's process {} runs, but: {why}\nSee `ferrokube logs ferrokube`; `ferrokube stop` ends it",
+                pid.as_raw_nonzero()
+            );
+        }
+        std::thread::sleep(RUNNING_POLL);
+    }
+    Ok(false)
 }
 
 /// Nothing half-started stays: a cluster that never became ready is taken away, an existing one is only stopped.

@@ -110,7 +110,7 @@ fn each_component_alone_survives_kill_9_of_itself_and_the_others() {
     let file = parts.cluster.data_dir().join("node.json");
     std::fs::write(&file, node).expect("written");
     parts.cluster.kubectl(&["create", "-f", &file.to_string_lossy()]);
-    parts.cluster.kubectl(&["cordon", "fk-parts"]);
+    parts.cluster.kubectl(&["cordon", &parts.cluster.name]);
     for (round, component) in ["kube-scheduler", "kube-controller-manager", "kube-apiserver"].into_iter().enumerate() {
         let name = format!("d{round}");
         parts.cluster.kubectl(&["create", "deployment", &name, "--image=x", "--replicas=3"]);

@@ -57,7 +57,7 @@ fn a_read_only_or_full_data_directory() {
 fn missing_packages() {
     needs_containers!();
     let cluster = Cluster::new("fk-packages");
-    let mut command = cluster.command(&["start", "--name", "fk-packages"]);
+    let mut command = cluster.command(&["start", "--name", &cluster.name]);
     let ran = run(command.env("PATH", "/nonexistent"));
     // The standard folders are searched too: where everything is installed, nothing is missing.
     if !ran.success && ran.stderr.contains("missing") {

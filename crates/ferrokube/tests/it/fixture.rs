@@ -14,7 +14,10 @@ use std::{
 pub const FERROKUBE: &str = env!("CARGO_BIN_EXE_ferrokube");
 
 /// Long enough for a loaded CI machine; nothing waits this long when it works.
-pub const PATIENCE: Duration = Duration::from_secs(120);
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long the machine may take to run one container without us.
+const BARE_CONTAINER_TIMEOUT_S: &str = "30";
 
 /// Why whole clusters cannot run here, if they cannot.
 pub fn missing() -> Option<String> {
@@ -25,7 +28,38 @@ pub fn missing() -> Option<String> {
     let there = |program: &str| {
         std::env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into()]).any(|f| f.join(program).is_file())
     };
-    ["containerd", "runc", "nft", "iptables"].into_iter().find(|p| !there(p)).map(|p| format!("{p} is not installed"))
+    let absent = ["containerd", "runc", "nft", "iptables"].into_iter().find(|p| !there(p));
+    absent.map(|p| format!("{p} is not installed")).or_else(|| bare_container().err())
+}
+
+/// Run a container with nothing but `runc`: a kernel that is out of network namespaces, or whose cgroups cannot be
+/// written, fails every cluster, and that is not for these tests to find.
+fn bare_container() -> Result<(), String> {
+    let folder = tempfile::Builder::new().prefix("ferrokube-bare-").tempdir().map_err(|e| e.to_string())?;
+    let busybox = ["/bin/busybox", "/usr/bin/busybox"].into_iter().find(|p| Path::new(p).is_file());
+    let Some(busybox) = busybox else { return Ok(()) };
+    let root = folder.path().join("rootfs/bin");
+    std::fs::create_dir_all(&root).and_then(|()| std::fs::copy(busybox, root.join("sh"))).map_err(|e| e.to_string())?;
+    let namespaces: Vec<_> =
+        ["pid", "network", "ipc", "uts", "mount"].map(|kind| serde_json::json!({"type": kind})).into();
+    let name = format!("ferrokube-bare-{}", std::process::id());
+    let config = serde_json::json!({
+        "ociVersion": "1.0.2",
+        "process": {"user": {"uid": 0, "gid": 0}, "args": ["/bin/sh", "-c", "true"], "cwd": "/", "env": []},
+        "root": {"path": "rootfs"},
+        "mounts": [{"destination": "/proc", "type": "proc", "source": "proc"}],
+        "linux": {"namespaces": namespaces, "cgroupsPath": format!("/{name}")},
+    });
+    std::fs::write(folder.path().join("config.json"), config.to_string()).map_err(|e| e.to_string())?;
+    let runc = ["/usr/sbin/runc", "/usr/bin/runc", "/usr/local/sbin/runc"].into_iter().find(|p| Path::new(p).is_file());
+    let ran = run(Command::new("timeout")
+        .args(["--kill-after=5", BARE_CONTAINER_TIMEOUT_S, runc.unwrap_or("runc"), "run", &name])
+        .current_dir(folder.path()));
+    if ran.success {
+        return Ok(());
+    }
+    run(Command::new(runc.unwrap_or("runc")).args(["delete", "--force", &name]));
+    Err(format!("this machine cannot run a container, with runc alone and none of ours: {}", ran.stderr.trim()))
 }
 
 /// Leave the test, saying why, where whole clusters cannot run.
@@ -66,6 +100,12 @@ pub fn run(command: &mut Command) -> Ran {
     command.stdin(Stdio::null()).output().expect("the command runs").into()
 }
 
+/// The last lines of a text, none of them endless.
+fn end_of(text: &str, lines: usize) -> String {
+    let all: Vec<String> = text.lines().map(|line| line.chars().take(400).collect()).collect();
+    all[all.len().saturating_sub(lines)..].join("\n")
+}
+
 /// One cluster, not yet started.
 pub struct Cluster {
     pub name: String,
@@ -75,10 +115,12 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// A data directory and a port of its own; the guardian watches from now on.
+    /// A data directory, a port and, by this process's ID, a name of its own: what another run left behind, or one
+    /// beside this, is not in the way. The guardian watches from now on.
     pub fn new(name: &str) -> Cluster {
+        let name = format!("{name}-{}", std::process::id());
         let folder = tempfile::Builder::new().prefix("ferrokube-test-").tempdir().expect("a folder");
-        let mut cluster = Cluster { name: name.into(), port: free_port(), folder, guardian: None };
+        let mut cluster = Cluster { name, port: free_port(), folder, guardian: None };
         let script = "read -r _; \"$0\" delete --data-dir \"$1\" >/dev/null 2>&1; rm -rf \"$2\"";
         let mut guardian = Command::new("sh");
         guardian.args(["-c", script, FERROKUBE]).arg(cluster.data_dir()).arg(cluster.folder.path());
@@ -121,9 +163,24 @@ impl Cluster {
     }
 
     pub fn log_end(&self) -> String {
-        let log = std::fs::read_to_string(self.data_dir().join("logs/ferrokube.log")).unwrap_or_default();
-        let lines: Vec<&str> = log.lines().collect();
-        lines[lines.len().saturating_sub(60)..].join("\n")
+        end_of(&std::fs::read_to_string(self.data_dir().join("logs/ferrokube.log")).unwrap_or_default(), 60)
+    }
+
+    /// What somebody who cannot look at the machine needs to know.
+    fn tell(&self) {
+        let ask = |words: &[&str]| run(&mut self.kubectl_command(words));
+        for words in [
+            &["get", "nodes,pods", "-A", "-o", "wide"][..],
+            &["get", "events", "-A", "--sort-by=.metadata.creationTimestamp"],
+            &["describe", "pods", "-A"],
+        ] {
+            let Ran { stdout, stderr, .. } = ask(words);
+            eprintln!("--- kubectl {}\n{}{stderr}", words.join(" "), end_of(&stdout, 80));
+        }
+        eprintln!("--- the cluster's log\n{}", self.log_end());
+        let containerd = std::fs::read_to_string(self.data_dir().join("logs/containerd.log")).unwrap_or_default();
+        eprintln!("--- containerd's log\n{}", end_of(&containerd, 25));
+        eprintln!("--- dmesg\n{}", end_of(&run(&mut Command::new("dmesg")).stdout, 10));
     }
 
     /// Our kubectl, as this cluster's administrator.
@@ -159,6 +216,15 @@ impl Cluster {
         text.trim().parse().expect("a process ID")
     }
 
+    /// The process IDs of the shims of the cluster's containerd.
+    pub fn shims(&self) -> Vec<i32> {
+        let socket = format!("/run/ferrokube/{}/containerd.sock", self.name);
+        let processes = std::fs::read_dir("/proc").expect("processes").flatten();
+        let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+        let command = |pid: &i32| std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        pids.filter(|pid| command(pid).contains("containerd-shim") && command(pid).contains(&socket)).collect()
+    }
+
     /// The process ID of the cluster's containerd.
     pub fn containerd_pid(&self) -> i32 {
         let file = Path::new("/run/ferrokube").join(&self.name).join("containerd.pid");
@@ -168,6 +234,9 @@ impl Cluster {
 
 impl Drop for Cluster {
     fn drop(&mut self) {
+        if std::thread::panicking() && self.kubeconfig().exists() {
+            self.tell();
+        }
         if let Some(mut guardian) = self.guardian.take() {
             if let Some(mut stdin) = guardian.stdin.take() {
                 let _ = writeln!(stdin);
@@ -177,7 +246,7 @@ impl Drop for Cluster {
     }
 }
 
-/// SIGKILL.
+/// SIGKILL, with no wait for what the kernel does then.
 pub fn kill(pid: i32) {
     let pid = rustix::process::Pid::from_raw(pid).expect("a process ID");
     rustix::process::kill_process(pid, rustix::process::Signal::KILL).expect("it can be killed");

@@ -112,10 +112,11 @@ fn deleted_without_trace(cluster: &Cluster) {
     let mounts = std::fs::read_to_string("/proc/self/mountinfo").expect("mounts");
     assert!(!mounts.contains(&*cluster.data_dir().to_string_lossy()), "mounts are left");
     let tables = run(std::process::Command::new("nft").args(["list", "tables"])).stdout;
-    assert!(!tables.contains("fk-main"), "{tables}");
-    assert!(!std::path::Path::new("/sys/class/net/fk-main0").exists(), "the bridge is left");
+    let name = cluster.name.as_str();
+    assert!(!tables.contains(name), "{tables}");
+    assert!(!std::path::Path::new(&format!("/sys/class/net/{name}0")).exists(), "the bridge is left");
     let cgroups = ["/sys/fs/cgroup", "/sys/fs/cgroup/memory", "/sys/fs/cgroup/cpu"];
-    assert!(!cgroups.iter().any(|c| std::path::Path::new(c).join("fk-main").exists()), "cgroups are left");
+    assert!(!cgroups.iter().any(|c| std::path::Path::new(c).join(name).exists()), "cgroups are left");
     let processes = run(std::process::Command::new("ps").args(["-eo", "args"])).stdout;
-    assert!(!processes.contains("/run/ferrokube/fk-main/"), "processes are left:\n{processes}");
+    assert!(!processes.contains(&format!("/run/ferrokube/{name}/")), "processes are left:\n{processes}");
 }

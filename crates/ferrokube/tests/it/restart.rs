@@ -3,6 +3,7 @@ use crate::{
     fixture::{Cluster, eventually, kill},
     needs_containers,
 };
+use std::path::Path;
 
 const CONTAINERS: &str = "jsonpath={range .items[*]}{.metadata.name} {.status.containerStatuses[0].containerID} \
                           {.status.containerStatuses[0].restartCount}{\"\\n\"}{end}";
@@ -43,6 +44,29 @@ fn containers_survive_a_crash_of_everything_else() {
     // And it goes on working.
     cluster.kubectl(&["run", "c", "--image=ferrokube.local/hello:latest", "--image-pull-policy=IfNotPresent"]);
     cluster.wait_for(&["pod", "c"], "{.status.phase}", "Running");
+}
+
+/// Everything is killed, containerd and its shims too: `delete` still takes away the sandboxes and what runs in them.
+#[test]
+fn what_a_crash_of_everything_left_is_deleted() {
+    needs_containers!();
+    let cluster = with_pods("fk-dead");
+    let bridge = Path::new("/sys/class/net").join(format!("{}0", cluster.name)).join("brif");
+    let ports: Vec<_> = std::fs::read_dir(bridge).expect("the bridge").flatten().map(|port| port.file_name()).collect();
+    assert_eq!(ports.len(), 2, "a port for each pod: {ports:?}");
+    kill(cluster.pid());
+    kill(cluster.containerd_pid());
+    let shims = cluster.shims();
+    assert_eq!(shims.len(), 2, "a shim for each pod");
+    shims.into_iter().for_each(kill);
+    let deleted = cluster.ferrokube(&["delete"]);
+    assert!(deleted.success, "{}", deleted.stderr);
+    let left: Vec<_> = ports.iter().filter(|port| Path::new("/sys/class/net").join(port).exists()).collect();
+    assert!(left.is_empty(), "the pods' network is left: {left:?}");
+    for hierarchy in ["", "memory", "cpu", "pids"] {
+        let cgroup = Path::new("/sys/fs/cgroup").join(hierarchy).join(&cluster.name);
+        assert!(!cgroup.exists(), "{} is left, with what runs in it", cgroup.display());
+    }
 }
 
 #[test]
