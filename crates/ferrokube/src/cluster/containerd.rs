@@ -4,6 +4,7 @@
 //! started detached: it and the containers live on when our process ends, however that happens, and
 //! the next start adopts it.
 use super::{
+    capabilities,
     images::{self, PAUSE_IMAGE},
     layout::{Cluster, Layout},
 };
@@ -21,8 +22,6 @@ use tokio_util::sync::CancellationToken;
 const START_TIMEOUT: Duration = Duration::from_secs(30);
 const ADOPTED_POLL: Duration = Duration::from_millis(500);
 const MAX_LOG_BYTES: u64 = 16 * 1024 * 1024;
-/// CAP_SYS_RESOURCE, without which `oom_score_adj` cannot be lowered.
-const CAP_SYS_RESOURCE: u32 = 24;
 
 /// Where CNI plugins are: Debian's folder, then everybody else's.
 pub const CNI_FOLDERS: [&str; 2] = ["/usr/lib/cni", "/opt/cni/bin"];
@@ -49,17 +48,9 @@ fn pid_file(layout: &Layout, cluster: &Cluster) -> PathBuf {
     layout.run(&cluster.name).join("containerd.pid")
 }
 
-fn may_lower_oom_score() -> bool {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
-    effective
-        .and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok())
-        .is_some_and(|capabilities| capabilities >> CAP_SYS_RESOURCE & 1 == 1)
-}
-
 fn config(layout: &Layout, cluster: &Cluster) -> String {
     let run = layout.run(&cluster.name);
-    let restrict = !may_lower_oom_score();
+    let restrict = !capabilities::ours().has(capabilities::SYS_RESOURCE);
     format!(
         r#"version = 2
 root = "{root}"

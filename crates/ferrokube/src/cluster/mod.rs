@@ -4,6 +4,7 @@
 //! was made with, its certificates and objects, its container runtime. Nothing of a cluster is
 //! outside of it but run-time state under `/run/ferrokube/<name>`, one bridge, and our nftables tables,
 //! all named after it.
+mod capabilities;
 pub mod containerd;
 pub mod credentials;
 pub mod daemon;

@@ -1,5 +1,5 @@
 //! What has to hold before a cluster can start, each with a message that says what to do.
-use super::{containerd, layout::Layout};
+use super::{capabilities, containerd, layout::Layout};
 use anyhow::{Result, bail};
 use std::{fs, io::ErrorKind, net::TcpListener, path::Path};
 
@@ -20,6 +20,14 @@ fn on_path(program: &str) -> bool {
 pub async fn machine(own_runtime: bool) -> Result<()> {
     if !rustix::process::geteuid().is_root() {
         bail!("starting a cluster needs root (containers, networks and mounts): run it with sudo");
+    }
+    let denied = capabilities::ours().missing_defaults();
+    if own_runtime && !denied.is_empty() {
+        bail!(
+            "this process may not pass on {}, which every container gets: start it with more privileges (inside of \
+             another container, a privileged one)",
+            denied.join(", ")
+        );
     }
     let mut missing: Vec<&str> = PACKAGES
         .iter()

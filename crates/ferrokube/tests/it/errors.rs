@@ -66,6 +66,16 @@ fn missing_packages() {
 }
 
 #[test]
+fn a_missing_privilege() {
+    needs_containers!();
+    let cluster = Cluster::new("fk-denied");
+    let mut command = Command::new("setpriv");
+    command.arg("--bounding-set=-audit_write").arg(FERROKUBE).arg("start").arg("--data-dir").arg(cluster.data_dir());
+    refused(&run(&mut command), "may not pass on CAP_AUDIT_WRITE");
+    assert!(!cluster.data_dir().exists(), "something half-started stayed");
+}
+
+#[test]
 fn wrong_words() {
     let words = |list: &[&str]| run(Command::new(FERROKUBE).args(list));
     refused(&words(&["start", "--no-such-flag"]), "--no-such-flag");

@@ -43,9 +43,17 @@ fn bare_container() -> Result<(), String> {
     let namespaces: Vec<_> =
         ["pid", "network", "ipc", "uts", "mount"].map(|kind| serde_json::json!({"type": kind})).into();
     let name = format!("ferrokube-bare-{}", std::process::id());
+    // Those that containerd gives every container.
+    let capabilities: Vec<String> =
+        "CHOWN DAC_OVERRIDE FOWNER FSETID KILL SETGID SETUID SETPCAP NET_BIND_SERVICE NET_RAW \
+                                     SYS_CHROOT MKNOD AUDIT_WRITE SETFCAP"
+            .split(' ')
+            .map(|short| format!("CAP_{short}"))
+            .collect();
     let config = serde_json::json!({
         "ociVersion": "1.0.2",
-        "process": {"user": {"uid": 0, "gid": 0}, "args": ["/bin/sh", "-c", "true"], "cwd": "/", "env": []},
+        "process": {"user": {"uid": 0, "gid": 0}, "args": ["/bin/sh", "-c", "true"], "cwd": "/", "env": [],
+            "capabilities": {"bounding": capabilities, "effective": capabilities, "permitted": capabilities}},
         "root": {"path": "rootfs"},
         "mounts": [{"destination": "/proc", "type": "proc", "source": "proc"}],
         "linux": {"namespaces": namespaces, "cgroupsPath": format!("/{name}")},
