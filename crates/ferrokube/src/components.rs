@@ -42,6 +42,25 @@ async fn serve_api(flags: apiserver::Flags, shutdown: CancellationToken) -> Resu
     running.join().await
 }
 
+/// What a component is for: the head of its `--help`.
+fn about(name: &str) -> &'static str {
+    match name {
+        "kube-apiserver" => {
+            "The Kubernetes API server: validates and stores the objects of a cluster, and serves them to everybody else"
+        }
+        "kube-scheduler" => "The Kubernetes scheduler: finds a node for every pod that has none",
+        "kube-controller-manager" => {
+            "The controllers of Kubernetes: each brings the cluster closer to what its objects ask for"
+        }
+        "kubelet" => "The node agent of Kubernetes: runs the pods bound to its node on a container runtime (CRI)",
+        "kube-proxy" => {
+            "The service proxy of Kubernetes: makes the node's kernel send a service's traffic to its endpoints"
+        }
+        "dns" => "The cluster's DNS server: answers for services and pods, and forwards the rest",
+        _ => "A component of Kubernetes",
+    }
+}
+
 fn command<F: Args>(name: &'static str) -> Command {
     let verbosity = clap::Arg::new("v")
         .short('v')
@@ -51,7 +70,9 @@ fn command<F: Args>(name: &'static str) -> Command {
         .default_value("0")
         .help_heading("Logs flags")
         .help("Number for the log level verbosity");
-    F::augment_args(Command::new(name).version(env!("CARGO_PKG_VERSION")).arg(verbosity))
+    let command = F::augment_args(Command::new(name).version(env!("CARGO_PKG_VERSION")).arg(verbosity));
+    // After the flags: their own description is for readers of the code.
+    command.about(about(name)).long_about(None)
 }
 
 /// The name of a flag that clap does not know, if upstream does.
