@@ -9,38 +9,23 @@ use crate::{
 use anyhow::{Context, bail};
 use std::collections::{BTreeMap, BTreeSet};
 
-const KIND_MAP: u8 = 21;
-const KIND_POINTER: u8 = 22;
-const KIND_SLICE: u8 = 23;
+pub const KIND_MAP: u8 = 21;
+pub const KIND_POINTER: u8 = 22;
+pub const KIND_SLICE: u8 = 23;
 const KIND_STRING: u8 = 24;
-const KIND_STRUCT: u8 = 25;
-const TYPE_SIZE: u64 = 48;
+pub const KIND_STRUCT: u8 = 25;
+pub const TYPE_SIZE: u64 = 48;
 const FLAG_UNCOMMON: u8 = 1;
 const FLAG_EXTRA_STAR: u8 = 2;
+const FLAG_NAMED: u8 = 4;
 const NAME_HAS_TAG: u8 = 2;
 const NAME_EMBEDDED: u8 = 8;
 
 pub fn read(executable: &[u8]) -> anyhow::Result<Messages> {
     let image = Image::new(executable)?;
-    let mut todo = image.type_links()?;
-    let mut seen = BTreeSet::new();
     let mut messages = Messages::new();
-    while let Some(at) = todo.pop() {
-        if !seen.insert(at) {
-            continue;
-        }
-        match image.kind(at)? {
-            KIND_POINTER | KIND_SLICE => todo.push(image.u64(at + TYPE_SIZE)?),
-            KIND_MAP => todo.push(image.u64(at + TYPE_SIZE + 8)?),
-            KIND_STRUCT => {
-                let fields = image.fields(at)?;
-                todo.extend(fields.iter().map(|f| f.type_at));
-                if let Some(name) = image.definition(at)? {
-                    messages.insert(name, image.message(&fields)?);
-                }
-            }
-            _ => {}
-        }
+    for (name, at) in image.definitions()? {
+        messages.insert(name, image.message(&image.fields(at)?)?);
     }
     Ok(messages)
 }
@@ -51,20 +36,21 @@ struct Section {
     size: usize,
 }
 
-struct Image<'a> {
+pub struct Image<'a> {
     bytes: &'a [u8],
     sections: BTreeMap<String, Section>,
     types: u64,
 }
 
-struct GoField {
+pub struct GoField {
+    pub name: String,
     tag: String,
-    type_at: u64,
+    pub type_at: u64,
     embedded: bool,
 }
 
 impl GoField {
-    fn tag(&self, key: &str) -> Option<&str> {
+    pub fn tag(&self, key: &str) -> Option<&str> {
         self.tag.split(&format!("{key}:\"")).nth(1)?.split('"').next()
     }
 }
@@ -75,7 +61,7 @@ fn number<const N: usize>(bytes: &[u8], at: usize) -> anyhow::Result<[u8; N]> {
 }
 
 impl<'a> Image<'a> {
-    fn new(bytes: &'a [u8]) -> anyhow::Result<Self> {
+    pub fn new(bytes: &'a [u8]) -> anyhow::Result<Self> {
         if !bytes.starts_with(b"\x7fELF\x02\x01") {
             bail!("not a 64-bit little-endian ELF executable");
         }
@@ -111,7 +97,7 @@ impl<'a> Image<'a> {
             .with_context(|| format!("address {address:#x} is in no section"))
     }
 
-    fn u64(&self, address: u64) -> anyhow::Result<u64> {
+    pub fn u64(&self, address: u64) -> anyhow::Result<u64> {
         Ok(u64::from_le_bytes(number(self.bytes, self.offset(address)?)?))
     }
 
@@ -123,7 +109,7 @@ impl<'a> Image<'a> {
         Ok(number::<1>(self.bytes, self.offset(address)?)?[0])
     }
 
-    fn kind(&self, type_at: u64) -> anyhow::Result<u8> {
+    pub fn kind(&self, type_at: u64) -> anyhow::Result<u8> {
         Ok(self.u8(type_at + 23)? & 31)
     }
 
@@ -136,6 +122,35 @@ impl<'a> Image<'a> {
         let section = self.sections.get(".typelink").context("no .typelink: not a Go executable")?;
         let bytes = self.bytes.get(section.offset..section.offset + section.size).context("bad .typelink")?;
         bytes.chunks_exact(4).map(|c| Ok(self.type_address(i32::from_le_bytes(c.try_into()?)))).collect()
+    }
+
+    /// Where each API struct is, by its definition's name.
+    pub fn definitions(&self) -> anyhow::Result<BTreeMap<String, u64>> {
+        let mut todo = self.type_links()?;
+        let mut seen = BTreeSet::new();
+        let mut found = BTreeMap::new();
+        while let Some(at) = todo.pop() {
+            if !seen.insert(at) {
+                continue;
+            }
+            match self.kind(at)? {
+                KIND_POINTER | KIND_SLICE => todo.push(self.u64(at + TYPE_SIZE)?),
+                KIND_MAP => todo.push(self.u64(at + TYPE_SIZE + 8)?),
+                KIND_STRUCT => {
+                    todo.extend(self.fields(at)?.iter().map(|f| f.type_at));
+                    if let Some(name) = self.definition(at)? {
+                        found.insert(name, at);
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(found)
+    }
+
+    /// Whether the type has a name of its own.
+    pub fn is_named(&self, type_at: u64) -> anyhow::Result<bool> {
+        Ok(self.u8(type_at + 20)? & FLAG_NAMED != 0)
     }
 
     fn length(&self, mut at: usize) -> anyhow::Result<(usize, usize)> {
@@ -157,7 +172,7 @@ impl<'a> Image<'a> {
         Ok((String::from_utf8_lossy(bytes).into_owned(), at + length))
     }
 
-    fn type_name(&self, type_at: u64) -> anyhow::Result<String> {
+    pub fn type_name(&self, type_at: u64) -> anyhow::Result<String> {
         let (text, _) = self.text(self.offset(self.type_address(self.i32(type_at + 40)?))? + 1)?;
         let star = self.u8(type_at + 20)? & FLAG_EXTRA_STAR != 0;
         Ok(if star { text.trim_start_matches('*').to_owned() } else { text })
@@ -178,7 +193,7 @@ impl<'a> Image<'a> {
         Ok(name.split_once('.').map(|(_, type_)| format!("{}.{type_}", path.replace('/', "."))))
     }
 
-    fn fields(&self, type_at: u64) -> anyhow::Result<Vec<GoField>> {
+    pub fn fields(&self, type_at: u64) -> anyhow::Result<Vec<GoField>> {
         let list = self.u64(type_at + TYPE_SIZE + 8)?;
         let count = self.u64(type_at + TYPE_SIZE + 16)?;
         let mut fields = Vec::new();
@@ -186,9 +201,9 @@ impl<'a> Image<'a> {
             let at = list + i * 24;
             let name_at = self.offset(self.u64(at)?)?;
             let flags = *self.bytes.get(name_at).context("bad name")?;
-            let (_, after) = self.text(name_at + 1)?;
+            let (name, after) = self.text(name_at + 1)?;
             let tag = if flags & NAME_HAS_TAG != 0 { self.text(after)?.0 } else { String::new() };
-            fields.push(GoField { tag, type_at: self.u64(at + 8)?, embedded: flags & NAME_EMBEDDED != 0 });
+            fields.push(GoField { name, tag, type_at: self.u64(at + 8)?, embedded: flags & NAME_EMBEDDED != 0 });
         }
         Ok(fields)
     }

@@ -3,8 +3,10 @@
 //!
 //! The inputs: `v1.36.*-local/_definitions.json` of the PyPI package `kubernetes-validate` (upstream's OpenAPI
 //! definitions), the `src` folder of the crate `k8s-pb`, and an official kubectl for linux/amd64 of the same or the
-//! next minor version. Which fields were left without a number is reported; alpha types may be.
+//! next minor version. `xtask layout <kubectl>` writes how the pod template is laid out in Go, from a kubectl of
+//! exactly our minor version. Which fields were left without a number is reported; alpha types may be.
 mod definitions;
+mod go_layout;
 mod go_types;
 mod model;
 mod prost_source;
@@ -14,12 +16,16 @@ use anyhow::{Context, bail};
 use std::path::Path;
 
 const OUT: &str = "crates/apimachinery/src/schema";
+const LAYOUT: &str = "crates/controllers/src/hash/pod_template.layout";
 
 fn main() -> anyhow::Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     match args.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         ["schema", definitions, k8s_pb, kubectl] => schema(definitions.as_ref(), k8s_pb.as_ref(), kubectl.as_ref()),
-        _ => bail!("usage: xtask schema <_definitions.json> <k8s-pb source folder> <kubectl executable>"),
+        ["layout", kubectl] => layout(kubectl.as_ref()),
+        _ => bail!(
+            "usage: xtask schema <_definitions.json> <k8s-pb source folder> <kubectl executable>, or layout <kubectl executable>"
+        ),
     }
 }
 
@@ -39,4 +45,10 @@ fn schema(definitions: &Path, k8s_pb: &Path, kubectl: &Path) -> anyhow::Result<(
     write::descriptions(&model, Path::new(OUT).join("v1_36.descriptions").as_path())?;
     model.report();
     Ok(())
+}
+
+/// How the pod template of that very minor version looks in Go.
+fn layout(kubectl: &Path) -> anyhow::Result<()> {
+    let executable = std::fs::read(kubectl).with_context(|| kubectl.display().to_string())?;
+    std::fs::write(LAYOUT, go_layout::pod_template(&executable)?).context(LAYOUT)
 }

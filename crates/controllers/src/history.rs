@@ -2,7 +2,8 @@
 //!
 //! Shared by both. A revision is found by its content, never by its hash (see [`crate::hash`]).
 use crate::{
-    hash, pods,
+    hash::{self, patch},
+    pods,
     runtime::{Plan, Write, owners},
 };
 use client::Key;
@@ -11,7 +12,7 @@ use k8s_openapi::{
     apimachinery::pkg::runtime::RawExtension,
 };
 use kube::{Resource, core::ObjectMeta};
-use serde_json::{Value, json};
+use serde_json::json;
 use std::{collections::BTreeMap, sync::Arc};
 
 /// The current template's revision.
@@ -26,13 +27,16 @@ pub struct Current {
 pub struct Style {
     /// Label of a revision that holds its hash.
     pub label: &'static str,
+    /// The hash of a template after so many collisions.
+    pub hash: fn(&PodTemplateSpec, Option<i32>) -> String,
 }
 
-fn snapshot(template: &PodTemplateSpec) -> Value {
-    let mut template = serde_json::to_value(template).unwrap_or_default();
-    template["$patch"] = "replace".into();
-    json!({ "spec": { "template": template } })
-}
+/// As a DaemonSet's revisions are hashed.
+pub const OF_STRUCT: fn(&PodTemplateSpec, Option<i32>) -> String = hash::of_template;
+
+/// As a StatefulSet's revisions are hashed.
+pub const OF_BYTES: fn(&PodTemplateSpec, Option<i32>) -> String =
+    |template, collisions| hash::of_patch(&patch::text(&patch::of(template)), collisions.unwrap_or(0));
 
 /// The template a revision holds.
 pub fn template(revision: &ControllerRevision) -> Option<PodTemplateSpec> {
@@ -57,7 +61,9 @@ pub fn current<O: Resource<DynamicType = ()>>(
     collisions: Option<i32>,
 ) -> Current {
     let newest = known.last().map_or(0, |revision| revision.revision);
-    let same = known.iter().rev().find(|revision| self::template(revision).as_ref() == Some(template));
+    let wanted = patch::of(template);
+    let holds = |revision: &ControllerRevision| self::template(revision).is_some_and(|held| patch::of(&held) == wanted);
+    let same = known.iter().rev().find(|revision| holds(revision));
     let named = |revision: &ControllerRevision| {
         let key = Key::of(revision);
         let hash = pods::labels(&revision.metadata).get(style.label).cloned();
@@ -71,7 +77,7 @@ pub fn current<O: Resource<DynamicType = ()>>(
         }
         return named(revision);
     }
-    let hash = hash::of(template, collisions);
+    let hash = (style.hash)(template, collisions);
     let meta = owner.meta();
     let name = format!("{}-{hash}", meta.name.as_deref().unwrap_or_default());
     if known.iter().any(|revision| revision.metadata.name.as_ref() == Some(&name)) {
@@ -88,7 +94,7 @@ pub fn current<O: Resource<DynamicType = ()>>(
         owner_references: Some(vec![owners::controller_reference(owner)]),
         ..Default::default()
     };
-    let data = Some(RawExtension(snapshot(template)));
+    let data = Some(RawExtension(wanted));
     plan.write(Write::create(&ControllerRevision { metadata, data, revision: newest + 1 }).or_exists());
     Current { name, hash, collides: false }
 }

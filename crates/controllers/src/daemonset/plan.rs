@@ -15,7 +15,7 @@ use k8s_openapi::api::{
 };
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-const STYLE: Style = Style { label: HASH_LABEL };
+const STYLE: Style = Style { label: HASH_LABEL, hash: history::OF_STRUCT };
 /// Most pods created or deleted in one go.
 const BURST: usize = 250;
 

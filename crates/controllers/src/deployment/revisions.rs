@@ -42,7 +42,15 @@ fn same_template(a: &PodTemplateSpec, b: &PodTemplateSpec) -> bool {
         meta.annotations = meta.annotations.filter(|annotations| !annotations.is_empty());
         meta
     };
-    a.spec == b.spec && comparable(a) == comparable(b)
+    let (a_meta, b_meta) = (comparable(a), comparable(b));
+    if a.spec == b.spec && a_meta == b_meta {
+        return true;
+    }
+    // The same template, as another manager wrote it: what is absent in one is empty in the other.
+    let whole = |template: &PodTemplateSpec, meta| {
+        hash::patch::of(&PodTemplateSpec { metadata: Some(meta), spec: template.spec.clone() })
+    };
+    whole(a, a_meta) == whole(b, b_meta)
 }
 
 /// When a set was made, and its name: oldest first.
@@ -112,7 +120,7 @@ pub fn make(
     revision: i64,
     total: i32,
 ) -> ReplicaSet {
-    let hash = hash::of(&spec.template, collisions);
+    let hash = hash::of_template(&spec.template, collisions);
     let with_hash = |labels: &BTreeMap<String, String>| {
         let mut labels = labels.clone();
         labels.insert(HASH_LABEL.to_owned(), hash.clone());

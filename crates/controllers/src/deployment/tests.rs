@@ -58,12 +58,12 @@ fn conditions(status: &serde_json::Value) -> Vec<String> {
 #[test]
 fn the_first_revision_is_made_at_full_size() {
     let plan = rendered(deployment(3, "a:1", ""), vec![]);
-    insta::assert_snapshot!(plan, @r#"create ReplicaSet default/web-6b8d4796bd 3 -> Normal ScalingReplicaSet "Scaled up replica set web-6b8d4796bd from 0 to 3""#);
+    insta::assert_snapshot!(plan, @r#"create ReplicaSet default/web-5ff89dd699 3 -> Normal ScalingReplicaSet "Scaled up replica set web-5ff89dd699 from 0 to 3""#);
     let status = status(deployment(3, "a:1", ""), vec![]);
     assert_eq!(status["metadata"]["annotations"]["deployment.kubernetes.io/revision"], "1");
     insta::assert_debug_snapshot!(conditions(&status), @r#"
     [
-        "Progressing=True NewReplicaSetCreated Created new replica set \"web-6b8d4796bd\"",
+        "Progressing=True NewReplicaSetCreated Created new replica set \"web-5ff89dd699\"",
         "Available=False MinimumReplicasUnavailable Deployment does not have minimum availability.",
     ]
     "#);
@@ -72,7 +72,7 @@ fn the_first_revision_is_made_at_full_size() {
 #[test]
 fn a_new_template_starts_with_the_surge() {
     let plan = rendered(deployment(3, "a:2", ""), vec![set("old", "a:1", 1, 3, 3, 3)]);
-    insta::assert_snapshot!(plan, @r#"create ReplicaSet default/web-74d4cf9b49 1 -> Normal ScalingReplicaSet "Scaled up replica set web-74d4cf9b49 from 0 to 1""#);
+    insta::assert_snapshot!(plan, @r#"create ReplicaSet default/web-57d6bcb884 1 -> Normal ScalingReplicaSet "Scaled up replica set web-57d6bcb884 from 0 to 1""#);
 }
 
 #[test]
@@ -132,7 +132,7 @@ fn a_recreate_rollout_empties_first_and_waits_for_pods_to_go() {
     let running = BTreeMap::from([("old".to_owned(), 1)]);
     let view = View { deployment: Arc::new(recreate()), sets: vec![set("old", "a:1", 1, 0, 0, 2)], running };
     assert!(!plan(&view, now()).to_string().contains("create"));
-    insta::assert_snapshot!(rendered(recreate(), vec![set("old", "a:1", 1, 0, 0, 2)]), @r#"create ReplicaSet default/web-74d4cf9b49 2 -> Normal ScalingReplicaSet "Scaled up replica set web-74d4cf9b49 from 0 to 2""#);
+    insta::assert_snapshot!(rendered(recreate(), vec![set("old", "a:1", 1, 0, 0, 2)]), @r#"create ReplicaSet default/web-57d6bcb884 2 -> Normal ScalingReplicaSet "Scaled up replica set web-57d6bcb884 from 0 to 2""#);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! StatefulSets: pods with names, order and storage of their own.
 //!
 //! Watches StatefulSets, the pods and revisions they control or may adopt, and claims going away.
+mod claims;
 mod identity;
 mod plan;
 mod status;
@@ -46,8 +47,8 @@ impl Controller for StatefulSets {
         let uid = set.metadata.uid.as_deref().unwrap_or_default();
         let pods = owners::candidates(&self.pods, uid, &key.namespace);
         let revisions = owners::candidates(&self.revisions, uid, &key.namespace);
-        let claims =
-            self.claims.list_in(&key.namespace).iter().map(|claim| Key::of(&**claim).name.to_string()).collect();
+        let claims = self.claims.list_in(&key.namespace).into_iter();
+        let claims = claims.map(|claim| (Key::of(&*claim).name.to_string(), claim)).collect();
         Ok(plan::plan(&View { set, pods, revisions, claims }, now))
     }
 }

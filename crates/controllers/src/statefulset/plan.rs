@@ -3,8 +3,8 @@
 //! Source: "StatefulSets: deployment and scaling guarantees". With `Parallel` nothing waits for its
 //! neighbours except updates.
 use super::{
-    identity::{self, REVISION_LABEL},
-    status,
+    claims::{self, Claims},
+    identity, status,
 };
 use crate::{
     claim,
@@ -19,26 +19,24 @@ use k8s_openapi::api::{
     apps::v1::{ControllerRevision, StatefulSet, StatefulSetSpec},
     core::v1::{Pod, PodTemplateSpec},
 };
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-const STYLE: Style = Style { label: "controller.kubernetes.io/hash" };
+/// When to look again for a claim that is on its way out.
+const CLAIM_PAUSE: Duration = Duration::from_secs(1);
+const STYLE: Style = Style { label: "controller.kubernetes.io/hash", hash: history::OF_BYTES };
 
 /// What there is: the set, the pods and revisions it controls or may adopt, the claims of its namespace by name.
 pub struct View {
     pub set: Arc<StatefulSet>,
     pub pods: Vec<Arc<Pod>>,
     pub revisions: Vec<Arc<ControllerRevision>>,
-    pub claims: BTreeSet<String>,
+    pub claims: Claims,
 }
 
 struct Work<'a> {
     set: &'a StatefulSet,
     spec: &'a StatefulSetSpec,
-    claims: &'a BTreeSet<String>,
+    claims: &'a Claims,
     by_ordinal: BTreeMap<i32, Arc<Pod>>,
     current: (String, PodTemplateSpec),
     update: (String, PodTemplateSpec),
@@ -126,11 +124,16 @@ impl Work<'_> {
     /// Pods below the partition, and those that were there before an update began, keep the old template.
     fn template_for(&self, ordinal: i32) -> &(String, PodTemplateSpec) {
         let index = ordinal - self.range().start;
-        let has_partition =
-            self.spec.update_strategy.as_ref().is_some_and(|strategy| strategy.rolling_update.is_some());
+        let strategy = self.spec.update_strategy.as_ref();
+        let has_partition = strategy.is_some_and(|strategy| strategy.rolling_update.is_some());
         let kept = self.set.status.as_ref().and_then(|status| status.current_replicas).unwrap_or(0);
-        let old = if has_partition { index < self.partition() } else { index < kept };
+        let old = !self.is_on_delete() && if has_partition { index < self.partition() } else { index < kept };
         if old { &self.current } else { &self.update }
+    }
+
+    fn is_on_delete(&self) -> bool {
+        let strategy = self.spec.update_strategy.as_ref();
+        strategy.and_then(|strategy| strategy.type_.as_deref()) == Some("OnDelete")
     }
 
     /// Whether everything in range is as it should be, so that later steps may follow.
@@ -144,11 +147,23 @@ impl Work<'_> {
                     false
                 }
                 Some(pod) if pods::is_terminal(&pod) => {
-                    self.recreate(&pod);
+                    // Whatever its exit codes say, its successor is made once it is gone.
+                    if pod.metadata.deletion_timestamp.is_none() {
+                        self.delete(&pod);
+                    }
                     false
                 }
-                Some(pod) => self.is_available(&pod),
+                Some(pod) => {
+                    if pods::phase(&pod) == "Pending" {
+                        self.create_claims(ordinal);
+                    }
+                    self.is_available(&pod)
+                }
             };
+            if let Some(pod) = self.by_ordinal.get(&ordinal) {
+                let writes = claims::adjust(self.claims, self.set, self.spec, pod, ordinal, true);
+                writes.into_iter().for_each(|write| self.plan.write(write));
+            }
             complete &= settled || !self.is_ordered();
             if !settled && self.is_ordered() {
                 // What is out of order may still be scaled down once these are well.
@@ -158,19 +173,42 @@ impl Work<'_> {
         complete
     }
 
-    fn create(&mut self, ordinal: i32) {
+    /// Whether all claims of the pod are there or will be.
+    fn create_claims(&mut self, ordinal: i32) -> bool {
         let about = reference(self.set);
         let name = Key::of(self.set).name;
         let pod_name = format!("{name}-{ordinal}");
-        for claim in identity::claims(self.set, self.spec, ordinal) {
+        for mut claim in identity::claims(self.set, self.spec, ordinal) {
             let claim_name = claim.metadata.name.clone().unwrap_or_default();
-            if self.claims.contains(&claim_name) {
+            if let Some(known) = self.claims.get(&claim_name) {
+                if known.metadata.deletion_timestamp.is_some() {
+                    let what = format!("create Pod {pod_name} in StatefulSet {name} failed error: pvc {claim_name}");
+                    self.plan.warning(&about, "FailedCreate", format!("{what} is being deleted"));
+                    self.plan.again_in(CLAIM_PAUSE);
+                    return false;
+                }
                 continue;
             }
-            let what = format!("create Claim {claim_name} Pod {pod_name} in StatefulSet {name}");
-            let write = Write::create(&claim).or_exists().told(&about, "SuccessfulCreate", format!("{what} success"));
-            self.plan.write(write.told_failed(&about, "FailedCreate", format!("{what} failed error: {{error}}")));
+            claims::own(&mut claim, self.set, self.spec);
+            let created = format!("create Claim {claim_name} Pod {pod_name} in StatefulSet {name} success");
+            let refused =
+                format!("create Claim {claim_name} for Pod {pod_name} in StatefulSet {name} failed error: {{error}}");
+            let write = Write::create(&claim).or_exists().told(&about, "SuccessfulCreate", created);
+            self.plan.write(write.told_failed(&about, "FailedCreate", refused));
         }
+        true
+    }
+
+    fn create(&mut self, ordinal: i32) {
+        if claims::is_stale(self.claims, self.set, self.spec, ordinal) {
+            return self.plan.again_in(CLAIM_PAUSE);
+        }
+        if !self.create_claims(ordinal) {
+            return;
+        }
+        let about = reference(self.set);
+        let name = Key::of(self.set).name;
+        let pod_name = format!("{name}-{ordinal}");
         let (revision, template) = self.template_for(ordinal).clone();
         let pod = identity::pod(self.set, self.spec, &template, &revision, ordinal);
         let what = format!("create Pod {pod_name} in StatefulSet {name}");
@@ -185,48 +223,61 @@ impl Work<'_> {
         self.plan.write(write.told_failed(&about, "FailedDelete", format!("{what} failed error: {{error}}")));
     }
 
-    /// An ended pod makes room for its successor.
-    fn recreate(&mut self, pod: &Pod) {
-        if pod.metadata.deletion_timestamp.is_some() {
-            return;
-        }
-        let key = Key::of(pod);
-        let (reason, state) = match pods::phase(pod) {
-            "Failed" => ("RecreatingFailedPod", "failed"),
-            _ => ("RecreatingTerminatedPod", "terminated"),
-        };
-        let message = format!("StatefulSet {} is recreating {state} Pod {}", Key::of(self.set), key.name);
-        self.plan.warning(&reference(self.set), reason, message);
-        self.delete(pod);
-    }
-
-    /// Take pods past the range, the highest first; whether none is left.
+    /// Take pods past the range, the highest first; whether an update may go on.
     fn scale_down(&mut self) -> bool {
         let range = self.range();
         let outside = self.by_ordinal.iter().filter(|(ordinal, _)| !range.contains(ordinal));
-        let condemned: Vec<Arc<Pod>> = outside.map(|(_, pod)| pod.clone()).rev().collect();
-        for pod in &condemned {
-            if pod.metadata.deletion_timestamp.is_none() {
+        let condemned: Vec<(i32, Arc<Pod>)> = outside.map(|(ordinal, pod)| (*ordinal, pod.clone())).rev().collect();
+        for (ordinal, pod) in &condemned {
+            let writes = claims::adjust(self.claims, self.set, self.spec, pod, *ordinal, false);
+            writes.into_iter().for_each(|write| self.plan.write(write));
+        }
+        let first_unwell = condemned.iter().rev().find(|(_, pod)| !self.is_available(pod)).map(|(ordinal, _)| *ordinal);
+        for (ordinal, pod) in &condemned {
+            let is_going = pod.metadata.deletion_timestamp.is_some();
+            if !self.is_ordered() {
+                if !is_going {
+                    self.delete(pod);
+                }
+                continue;
+            }
+            // Of several that are unwell only the lowest may go: what is wrong with the others is waited for.
+            if !is_going && (self.is_available(pod) || first_unwell == Some(*ordinal)) {
                 self.delete(pod);
             }
-            if self.is_ordered() {
-                return false;
-            }
+            return false;
         }
-        condemned.is_empty()
+        true
     }
 
-    /// Replace the highest pod of an older revision, when all above it are well.
+    /// How many pods an update may take down at a time.
+    fn max_unavailable(&self) -> usize {
+        let update = self.spec.update_strategy.as_ref().and_then(|strategy| strategy.rolling_update.as_ref());
+        let given = update.and_then(|update| update.max_unavailable.as_ref());
+        let count = given.map_or(1, |_| crate::deployment::scaled(given, self.spec.replicas.unwrap_or(1), false));
+        usize::try_from(count).unwrap_or(0).max(1)
+    }
+
+    /// Replace the highest pods of an older revision, when those above them are well.
     fn roll(&mut self) {
-        let strategy = self.spec.update_strategy.as_ref().and_then(|strategy| strategy.type_.as_deref());
-        if strategy == Some("OnDelete") {
+        if self.is_on_delete() {
             return;
         }
         let range = self.range();
-        for ordinal in (range.start.saturating_add(self.partition())..range.end).rev() {
+        let first = range.start.saturating_add(self.partition());
+        let is_old = |pod: &Pod, new: &str| identity::revision(pod) != new && pod.metadata.deletion_timestamp.is_none();
+        let max = self.max_unavailable();
+        if max > 1 {
+            let unwell =
+                range.clone().filter(|ordinal| self.by_ordinal.get(ordinal).is_none_or(|pod| !self.is_available(pod)));
+            let room = max.saturating_sub(unwell.count());
+            let old = (first..range.end).rev().filter_map(|ordinal| self.by_ordinal.get(&ordinal).cloned());
+            let old: Vec<_> = old.filter(|pod| is_old(pod, &self.update.0)).take(room).collect();
+            return old.iter().for_each(|pod| self.delete(pod));
+        }
+        for ordinal in (first..range.end).rev() {
             let Some(pod) = self.by_ordinal.get(&ordinal).cloned() else { return };
-            let is_old = pods::labels(&pod.metadata).get(REVISION_LABEL) != Some(&self.update.0);
-            if is_old && pod.metadata.deletion_timestamp.is_none() {
+            if is_old(&pod, &self.update.0) {
                 return self.delete(&pod);
             }
             if !self.is_available(&pod) {

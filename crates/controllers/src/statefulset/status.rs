@@ -20,13 +20,14 @@ pub fn count(
     let number = |condition: &dyn Fn(&Pod) -> bool| {
         i32::try_from(pods.iter().filter(|pod| condition(pod)).count()).unwrap_or(i32::MAX)
     };
-    let alive = |pod: &Pod| pod.metadata.deletion_timestamp.is_none();
+    let is_created = |pod: &Pod| !pods::phase(pod).is_empty();
+    let alive = |pod: &Pod| is_created(pod) && pod.metadata.deletion_timestamp.is_none();
     let of = |revision: &str| number(&|pod| alive(pod) && identity::revision(pod) == revision);
     let running = |pod: &Pod| pods::phase(pod) == "Running" && pods::is_ready(pod);
     let ready = number(&running);
     let available = number(&|pod| running(pod) && pods::is_available(pod, spec.min_ready_seconds.unwrap_or(0), now));
     let known = set.status.clone().unwrap_or_default();
-    let replicas = i32::try_from(pods.len()).unwrap_or(i32::MAX);
+    let replicas = number(&is_created);
     let counted = |count: i32| Some(count).filter(|count| *count != 0);
     let (mut current, mut current_replicas, updated) = (current.to_owned(), of(current), of(update));
     let rolling = spec.update_strategy.as_ref().and_then(|s| s.type_.as_deref()) != Some("OnDelete");

@@ -1,7 +1,7 @@
 //! StatefulSets and pods in, plans out.
 use super::plan::{View, plan};
 use crate::fixtures::{now, object, objects};
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 fn planned(spec: &str, pods: &str) -> String {
     let set = format!(
@@ -9,7 +9,7 @@ fn planned(spec: &str, pods: &str) -> String {
          spec: {{serviceName: db, selector: {{matchLabels: {{app: db}}}}, template: {{metadata: {{labels: {{app: db}}}}, spec: {{containers: []}}}}, \
          volumeClaimTemplates: [{{metadata: {{name: data}}, spec: {{}}}}], {spec}}}"
     );
-    let view = View { set: object(&set), pods: objects(pods), revisions: Vec::new(), claims: BTreeSet::new() };
+    let view = View { set: object(&set), pods: objects(pods), revisions: Vec::new(), claims: BTreeMap::new() };
     let text = plan(&view, now()).to_string();
     text.lines()
         .filter(|line| !line.contains("/status ") && !line.contains("Revision"))
@@ -30,7 +30,7 @@ fn pod(ordinal: i32, revision: &str, ready: bool) -> String {
 fn current() -> String {
     let template = "{metadata: {labels: {app: db}}, spec: {containers: []}}";
     let template: std::sync::Arc<k8s_openapi::api::core::v1::PodTemplateSpec> = object(template);
-    format!("db-{}", crate::hash::of(&*template, None))
+    format!("db-{}", crate::history::OF_BYTES(&template, None))
 }
 
 #[test]
@@ -71,9 +71,45 @@ fn updates_go_from_the_highest_down_to_the_partition() {
 fn ended_pods_make_room() {
     let failed = pod(0, &current(), false).replace("Running", "Failed");
     let text = planned("replicas: 1", &failed);
-    assert!(
-        text.contains("StatefulSet default/db is recreating failed Pod db-0")
-            && text.contains("delete Pod default/db-0"),
-        "{text}"
+    assert!(text.contains("delete Pod default/db-0") && !text.contains("create Pod"), "{text}");
+}
+
+#[test]
+fn scaling_down_halts_at_pods_that_are_unwell() {
+    let pods: String = (0..3).map(|ordinal| pod(ordinal, &current(), false)).collect();
+    assert_eq!(planned("replicas: 0", &pods), "", "the lowest is unwell as well");
+    let pods = [pod(0, &current(), true), pod(1, &current(), true), pod(2, &current(), false)].concat();
+    assert!(planned("replicas: 0", &pods).contains("delete Pod default/db-2"), "it is the only one");
+}
+
+#[test]
+fn several_pods_are_updated_at_a_time_if_they_may() {
+    let pods: String = (0..4).map(|ordinal| pod(ordinal, "old", true)).collect();
+    let text = planned("replicas: 4, updateStrategy: {rollingUpdate: {maxUnavailable: 50%}}", &pods);
+    assert!(text.contains("delete Pod default/db-3") && text.contains("delete Pod default/db-2"), "{text}");
+    assert!(!text.contains("db-1"), "{text}");
+}
+
+#[test]
+fn claims_belong_to_what_they_go_with() {
+    let claims: Vec<std::sync::Arc<k8s_openapi::api::core::v1::PersistentVolumeClaim>> = objects(
+        "metadata: {name: data-db-0, namespace: default}\n---\nmetadata: {name: data-db-1, namespace: default}\n",
     );
+    let set = "metadata: {name: db, namespace: default, uid: set}\n\
+         spec: {replicas: 1, selector: {matchLabels: {app: db}}, template: {metadata: {labels: {app: db}}, spec: {containers: []}}, \
+         volumeClaimTemplates: [{metadata: {name: data}, spec: {}}], persistentVolumeClaimRetentionPolicy: {whenDeleted: Delete, whenScaled: Delete}}";
+    let view = View {
+        set: object(set),
+        pods: objects(&[pod(0, &current(), true), pod(1, &current(), true)].concat()),
+        revisions: Vec::new(),
+        claims: claims.into_iter().map(|claim| (claim.metadata.name.clone().unwrap_or_default(), claim)).collect(),
+    };
+    let text = plan(&view, now()).to_string();
+    let lines: Vec<&str> =
+        text.lines().filter(|line| line.contains("Claim default/") || line.contains("Pod default/")).collect();
+    assert!(lines[0].starts_with("patch PersistentVolumeClaim default/data-db-0") && lines[0].contains("StatefulSet"));
+    assert!(
+        lines[1].starts_with("patch PersistentVolumeClaim default/data-db-1") && lines[1].contains(r#""kind":"Pod""#)
+    );
+    assert!(lines[2].starts_with("delete Pod default/db-1"), "{text}");
 }
