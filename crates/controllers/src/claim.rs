@@ -33,6 +33,36 @@ where
     O: Resource<DynamicType = ()>,
     K: Resource<DynamicType = ()>,
 {
+    claim_all(plan, owner, selector, candidates, adoptable, None)
+}
+
+/// As [`claim`]; what is adopted gets `finalizer`, what is released loses it.
+pub fn claim_tracked<O, K>(
+    plan: &mut Plan,
+    owner: &O,
+    selector: &Selector,
+    candidates: &[Arc<K>],
+    finalizer: &str,
+) -> Vec<Arc<K>>
+where
+    O: Resource<DynamicType = ()>,
+    K: Resource<DynamicType = ()>,
+{
+    claim_all(plan, owner, selector, candidates, |_| true, Some(finalizer))
+}
+
+fn claim_all<O, K>(
+    plan: &mut Plan,
+    owner: &O,
+    selector: &Selector,
+    candidates: &[Arc<K>],
+    adoptable: impl Fn(&K) -> bool,
+    finalizer: Option<&str>,
+) -> Vec<Arc<K>>
+where
+    O: Resource<DynamicType = ()>,
+    K: Resource<DynamicType = ()>,
+{
     let ours = owner.meta().uid.as_deref();
     let leaving = owner.meta().deletion_timestamp.is_some();
     let mut claimed = Vec::new();
@@ -45,10 +75,10 @@ where
             Some(controller) if Some(controller.uid.as_str()) != ours => {}
             Some(_) if matches => claimed.push(object.clone()),
             Some(_) if leaving => {}
-            Some(_) => patches.push(release::<K>(Key::of(&**object), meta.uid.as_deref(), ours)),
+            Some(_) => patches.push(release::<K>(Key::of(&**object), meta.uid.as_deref(), ours, finalizer)),
             None if matches && !leaving && meta.deletion_timestamp.is_none() && adoptable(object) => {
                 adopting = true;
-                patches.push(adopt(owner, &**object));
+                patches.push(adopt(owner, &**object, finalizer));
                 claimed.push(object.clone());
             }
             None => {}
@@ -62,13 +92,28 @@ where
     claimed
 }
 
-fn adopt<O: Resource<DynamicType = ()>, K: Resource<DynamicType = ()>>(owner: &O, object: &K) -> Write {
+fn adopt<O: Resource<DynamicType = ()>, K: Resource<DynamicType = ()>>(
+    owner: &O,
+    object: &K,
+    finalizer: Option<&str>,
+) -> Write {
     let reference = owners::controller_reference(owner);
-    let patch = json!({ "metadata": { "ownerReferences": [reference], "uid": object.meta().uid } });
+    let mut patch = json!({ "metadata": { "ownerReferences": [reference], "uid": object.meta().uid } });
+    if let Some(finalizer) = finalizer {
+        patch["metadata"]["finalizers"] = json!([finalizer]);
+    }
     Write::strategic::<K>(Key::of(object), patch).or_gone()
 }
 
-fn release<K: Resource<DynamicType = ()>>(key: Key, uid: Option<&str>, owner: Option<&str>) -> Write {
-    let patch = json!({ "metadata": { "uid": uid, "ownerReferences": [{ "$patch": "delete", "uid": owner }] } });
+fn release<K: Resource<DynamicType = ()>>(
+    key: Key,
+    uid: Option<&str>,
+    owner: Option<&str>,
+    finalizer: Option<&str>,
+) -> Write {
+    let mut patch = json!({ "metadata": { "uid": uid, "ownerReferences": [{ "$patch": "delete", "uid": owner }] } });
+    if let Some(finalizer) = finalizer {
+        patch["metadata"]["$deleteFromPrimitiveList/finalizers"] = json!([finalizer]);
+    }
     Write::strategic::<K>(key, patch).or_gone()
 }
