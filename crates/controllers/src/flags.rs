@@ -204,6 +204,9 @@ pub struct Flags {
     /// The maximum number of endpoints that will be added to an EndpointSlice.
     #[arg(long, help_heading = "EndpointSlice flags", default_value_t = 100)]
     pub max_endpoints_per_slice: usize,
+    /// The maximum number of endpoints that will be added to an EndpointSlice by the EndpointSliceMirroring controller.
+    #[arg(long, help_heading = "EndpointSliceMirroring flags", default_value_t = 1000)]
+    pub mirroring_max_endpoints_per_subset: usize,
     /// The period for syncing quota usage status in the system.
     #[arg(long, help_heading = "Resource quota flags", default_value = "5m", value_parser = seconds)]
     pub resource_quota_sync_period: Duration,

@@ -17,6 +17,7 @@ mod discovery;
 mod disruption;
 mod endpoints;
 mod endpointslice;
+mod endpointslice_mirroring;
 mod flags;
 mod garbage_collector;
 mod hash;
@@ -38,6 +39,7 @@ mod serviceaccount;
 mod serviceaccount_token;
 mod statefulset;
 mod taint_eviction;
+mod ttl;
 mod ttl_after_finished;
 
 #[cfg(test)]

@@ -3,18 +3,17 @@
 //! To add one: `docs/adding-a-controller.md`.
 use crate::{
     Concurrency, clusterrole_aggregation, cronjob, csr, daemonset, deployment, disruption, endpoints, endpointslice,
-    garbage_collector, job, namespace, node_lifecycle, nodeipam, podgc, protection, replicaset, resourcequota, root_ca,
+    endpointslice_mirroring, garbage_collector, job, namespace, node_lifecycle, nodeipam, podgc, protection,
+    replicaset, resourcequota, root_ca,
     runtime::{Controller, Registration, Setup},
-    serviceaccount, serviceaccount_token, statefulset, taint_eviction, ttl_after_finished,
+    serviceaccount, serviceaccount_token, statefulset, taint_eviction, ttl, ttl_after_finished,
 };
 use std::sync::Arc;
 
 /// Upstream's controllers that are not implemented yet; naming one in `--controllers` is an error.
 pub const NOT_YET: &[(&str, &str)] = &[
-    ("ttl-controller", "ttl"),
     ("bootstrap-signer-controller", "bootstrapsigner"),
     ("device-taint-eviction-controller", "device-taint-eviction-controller"),
-    ("endpointslice-mirroring-controller", "endpointslicemirroring"),
     ("ephemeral-volume-controller", "ephemeral-volume"),
     ("horizontal-pod-autoscaler-controller", "horizontalpodautoscaling"),
     ("legacy-serviceaccount-token-cleaner-controller", "legacy-service-account-token-cleaner"),
@@ -39,6 +38,7 @@ pub const NOT_YET: &[(&str, &str)] = &[
 pub const ALL: &[Registration] = &[
     controller("endpoints-controller", "endpoint", "endpoint-controller", "endpoint-controller", |f| f.concurrent_endpoint_syncs, endpoints::start),
     controller("endpointslice-controller", "endpointslice", "endpointslice-controller", "endpoint-slice-controller", |f| f.concurrent_service_endpoint_syncs, endpointslice::start),
+    controller("endpointslice-mirroring-controller", "endpointslicemirroring", "endpointslicemirroring-controller", "endpoint-slice-mirroring-controller", |f| f.mirroring_concurrent_service_endpoint_syncs, endpointslice_mirroring::start),
     controller("replicationcontroller-controller", "replicationcontroller", "replication-controller", "replication-controller", |f| f.concurrent_rc_syncs, replicaset::start_replication),
     controller("pod-garbage-collector-controller", "podgc", "pod-garbage-collector", "pod-garbage-collector-controller", |_| 1, podgc::start),
     controller("namespace-controller", "namespace", "namespace-controller", "namespace-controller", |f| f.concurrent_namespace_syncs, namespace::start),
@@ -61,6 +61,7 @@ pub const ALL: &[Registration] = &[
     controller("certificatesigningrequest-cleaner-controller", "csrcleaner", "certificate-controller", "certificate-controller", |_| 1, csr::start_cleaning),
     controller("persistentvolumeclaim-protection-controller", "pvc-protection", "pvc-protection-controller", "pvc-protection-controller", |_| 2, protection::start_claims),
     controller("persistentvolume-protection-controller", "pv-protection", "pv-protection-controller", "pv-protection-controller", |_| 2, protection::start_volumes),
+    controller("ttl-controller", "ttl", "ttl-controller", "ttl-controller", |_| 1, ttl::start),
     controller("ttl-after-finished-controller", "ttl-after-finished", "ttl-after-finished-controller", "ttl-after-finished-controller", |f| f.concurrent_ttl_after_finished_syncs, ttl_after_finished::start),
     controller("serviceaccount-token-controller", "serviceaccount-token", "", "serviceaccount-token-controller", |f| f.concurrent_serviceaccount_token_syncs, serviceaccount_token::start),
     controller("root-ca-certificate-publisher-controller", "root-ca-cert-publisher", "root-ca-cert-publisher", "root-ca-cert-publisher", |_| 1, root_ca::start),

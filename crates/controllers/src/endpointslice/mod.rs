@@ -1,7 +1,7 @@
 //! EndpointSlices: what stands behind a service, in pieces of at most `--max-endpoints-per-slice`.
 //!
 //! Watches services, pods, its own slices, and the zones of nodes.
-mod pack;
+pub mod pack;
 mod plan;
 #[cfg(test)]
 mod tests;
