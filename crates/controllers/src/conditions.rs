@@ -15,6 +15,7 @@ pub trait Condition: Clone {
     fn kind(&self) -> &str;
     fn status(&self) -> &str;
     fn reason(&self) -> &str;
+    fn message(&self) -> &str;
     fn transition(&mut self) -> &mut Option<Time>;
 }
 
@@ -34,6 +35,7 @@ macro_rules! condition {
             fn kind(&self) -> &str { &self.type_ }
             fn status(&self) -> &str { &self.status }
             fn reason(&self) -> &str { self.reason.as_deref().unwrap_or_default() }
+            fn message(&self) -> &str { self.message.as_deref().unwrap_or_default() }
             fn transition(&mut self) -> &mut Option<Time> { &mut self.last_transition_time }
         }
     )* };
@@ -65,6 +67,20 @@ pub fn set<C: Condition>(conditions: &mut Option<Vec<C>>, mut new: C) {
     }
     list.retain(|old| old.kind() != new.kind());
     list.push(new);
+}
+
+/// Put `new` in place of the condition of its type, where that stands; a new message is news as well.
+pub fn replace<C: Condition>(conditions: &mut Option<Vec<C>>, mut new: C) {
+    let list = conditions.get_or_insert_default();
+    let Some(old) = list.iter_mut().find(|old| old.kind() == new.kind()) else { return list.push(new) };
+    let same_status = old.status() == new.status();
+    if same_status && old.reason() == new.reason() && old.message() == new.message() {
+        return;
+    }
+    if same_status {
+        *new.transition() = old.transition().clone();
+    }
+    *old = new;
 }
 
 /// Remove the condition of type `kind`.

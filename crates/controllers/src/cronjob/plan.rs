@@ -48,8 +48,11 @@ pub fn plan(view: &View, now: Timestamp) -> Plan {
         match Schedule::parse(&spec.schedule, spec.time_zone.as_deref()) {
             Ok(schedule) => start_due(&mut plan, view, spec, &schedule, &mut status, now),
             Err(error) => {
-                let message = format!("unparseable schedule: {:?} : {error}", spec.schedule);
-                plan.warning(&about, "UnparseableSchedule", message);
+                let (reason, message) = match (Schedule::parse(&spec.schedule, None), &spec.time_zone) {
+                    (Ok(_), Some(zone)) => ("UnknownTimeZone", format!("invalid timeZone: {zone:?}: {error}")),
+                    _ => ("UnparseableSchedule", format!("unparseable schedule: {:?} : {error}", spec.schedule)),
+                };
+                plan.warning(&about, reason, message);
             }
         }
     }
@@ -67,7 +70,13 @@ fn note_jobs(plan: &mut Plan, view: &View, about: &ObjectReference, status: &mut
     for job in &view.jobs {
         let was_active = known.iter().any(|active| active.uid == job.metadata.uid);
         if !is_finished(job) {
-            active.push(ObjectReference { resource_version: None, ..reference(&**job) });
+            if was_active || is_made_here(&view.cron_job, job) {
+                active.push(ObjectReference { resource_version: None, ..reference(&**job) });
+            } else {
+                let name = Key::of(&**job).name;
+                let message = format!("Saw a job that the controller did not create or forgot: {name}");
+                plan.warning(about, "UnexpectedJob", message);
+            }
             continue;
         }
         if was_active {
@@ -88,6 +97,13 @@ fn note_jobs(plan: &mut Plan, view: &View, about: &ObjectReference, status: &mut
     }
     active.sort_by(|a, b| a.name.cmp(&b.name));
     status.active = Some(active).filter(|active| !active.is_empty());
+}
+
+/// Whether the job's name is one that we give; others may make jobs from the same template.
+fn is_made_here(cron_job: &CronJob, job: &Job) -> bool {
+    let (parent, job) = (Key::of(cron_job).name, Key::of(job).name);
+    let minute = job.strip_prefix(&*parent).and_then(|rest| rest.strip_prefix('-'));
+    minute.is_some_and(|minute| !minute.is_empty() && minute.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 /// Delete finished Jobs past the history limits, the oldest first.
@@ -157,16 +173,17 @@ fn start_due(
         plan.warning(
             &about,
             "MissSchedule",
-            format!("Missed scheduled time to start a job: {}", apimachinery::time::rfc3339(at)),
+            format!("Missed scheduled time to start a job: {}", at.strftime("%a, %d %b %Y %H:%M:%S +0000")),
         );
         return;
     }
-    let job = job(cron_job, spec, at);
+    let job = job(cron_job, spec, schedule, at);
     if view.jobs.iter().any(|known| known.metadata.name == job.metadata.name) {
         status.last_schedule_time = Some(Time(at));
         return;
     }
-    let running: Vec<_> = view.jobs.iter().filter(|job| !is_finished(job)).collect();
+    let is_active = |job: &Job| status.active.iter().flatten().any(|active| active.uid == job.metadata.uid);
+    let running: Vec<_> = view.jobs.iter().filter(|job| !is_finished(job) && is_active(job)).collect();
     match spec.concurrency_policy.as_deref() {
         Some("Forbid") if !running.is_empty() => {
             plan.normal(
@@ -191,10 +208,10 @@ fn start_due(
 }
 
 /// The Job for the scheduled time; its name says which, so that none is started twice.
-fn job(cron_job: &CronJob, spec: &CronJobSpec, at: Timestamp) -> Job {
+fn job(cron_job: &CronJob, spec: &CronJobSpec, schedule: &Schedule, at: Timestamp) -> Job {
     let template = spec.job_template.metadata.clone().unwrap_or_default();
     let mut annotations = template.annotations.unwrap_or_default();
-    annotations.insert(SCHEDULED.to_owned(), apimachinery::time::rfc3339(at));
+    annotations.insert(SCHEDULED.to_owned(), schedule.local(at));
     let metadata = ObjectMeta {
         namespace: cron_job.metadata.namespace.clone(),
         name: Some(format!("{}-{}", Key::of(cron_job).name, at.as_second() / 60)),

@@ -66,6 +66,14 @@ fn field(text: &str, low: u8, high: u8, names: &[&str]) -> Result<(u64, bool), S
 }
 
 impl Schedule {
+    /// The time in the schedule's zone, in RFC 3339.
+    pub fn local(&self, at: Timestamp) -> String {
+        if self.zone == TimeZone::UTC {
+            return apimachinery::time::rfc3339(at);
+        }
+        at.to_zoned(self.zone.clone()).strftime("%Y-%m-%dT%H:%M:%S%:z").to_string()
+    }
+
     /// Parse a schedule; `zone` is an IANA name, UTC without one.
     pub fn parse(text: &str, zone: Option<&str>) -> Result<Self, String> {
         let zone = match zone {

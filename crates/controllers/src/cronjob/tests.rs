@@ -51,3 +51,17 @@ fn finished_jobs_are_forgotten_past_the_limit() {
     let text = planned("successfulJobsHistoryLimit: 1", "", &jobs, "2026-01-01T00:05:00Z");
     assert!(text.contains("delete Job default/y") && !text.contains("default/x"), "{text}");
 }
+
+#[test]
+fn jobs_of_others_are_seen_but_do_not_hold_up() {
+    let theirs = RUNNING.replace("c-1,", "c-manual,");
+    let text = planned("concurrencyPolicy: Forbid", "", &theirs, "2026-01-01T00:10:00Z");
+    assert!(text.contains("Saw a job that the controller did not create or forgot: c-manual"), "{text}");
+    assert!(text.contains("create Job"), "{text}");
+}
+
+#[test]
+fn scheduled_times_are_written_in_the_zone_of_the_schedule() {
+    let zoned = crate::cronjob::schedule::Schedule::parse("* * * * *", Some("Asia/Tokyo")).expect("a schedule");
+    assert_eq!(zoned.local("2026-01-01T00:10:00Z".parse().expect("a time")), "2026-01-01T09:10:00+09:00");
+}

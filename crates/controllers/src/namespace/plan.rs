@@ -26,7 +26,7 @@ pub fn plan(namespace: &Namespace, found: &Found, now: Timestamp) -> Plan {
     let mut status = namespace.status.clone().unwrap_or_default();
     status.phase = Some("Terminating".to_owned());
     for condition in conditions(found, now) {
-        conditions::set(&mut status.conditions, condition);
+        conditions::replace(&mut status.conditions, condition);
     }
     let done = found.discovery.is_none() && found.errors.is_empty() && found.remaining.is_empty();
     if done {

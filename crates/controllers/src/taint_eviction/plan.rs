@@ -10,29 +10,43 @@ use k8s_openapi::api::core::v1::{Pod, Taint};
 use serde_json::json;
 use std::time::Duration;
 
-/// When the pod has to leave; `None` if it may stay.
-fn deadline(pod: &Pod, taints: &[Taint], now: Timestamp) -> Option<Timestamp> {
-    let tolerations = pod.spec.as_ref().and_then(|spec| spec.tolerations.clone()).unwrap_or_default();
+/// How long the pod tolerates the taint: not at all, for a time, or (`None`) for ever.
+fn tolerated_s(pod: &Pod, taint: &Taint) -> Option<i64> {
+    let tolerations = pod.spec.iter().flat_map(|spec| spec.tolerations.iter().flatten());
+    let matching: Vec<_> = tolerations.filter(|toleration| tolerates(toleration, taint)).collect();
+    if matching.is_empty() {
+        return Some(0);
+    }
+    // Without a limit a toleration says nothing about time; the shortest of those with one counts.
+    matching.iter().filter_map(|toleration| toleration.toleration_seconds).min().map(|seconds| seconds.max(0))
+}
+
+/// Whether the pod has to leave sooner or later.
+pub fn has_to_leave(pod: &Pod, taints: &[Taint]) -> bool {
+    pod.metadata.deletion_timestamp.is_none()
+        && !pods::node(pod).is_empty()
+        && taints.iter().any(|taint| tolerated_s(pod, taint).is_some())
+}
+
+/// When the pod has to leave; `None` if it may stay. A taint that says when it was added counts from then, or from when
+/// the pod came to it; any other from when it was first seen.
+fn deadline(pod: &Pod, taints: &[Taint], first_seen: Timestamp) -> Option<Timestamp> {
+    let scheduled = pods::condition(pod, "PodScheduled").and_then(|condition| condition.last_transition_time.as_ref());
     let leaving = taints.iter().filter_map(|taint| {
-        let matching: Vec<_> = tolerations.iter().filter(|toleration| tolerates(toleration, taint)).collect();
-        if matching.is_empty() {
-            return Some(now);
-        }
-        // Without a limit a toleration says nothing about time; the shortest of those with one counts.
-        let limit = matching.iter().filter_map(|toleration| toleration.toleration_seconds).min()?;
-        let since = taint.time_added.as_ref().map_or(now, |time| time.0);
-        since.checked_add(SignedDuration::from_secs(limit.max(0))).ok()
+        let added = taint.time_added.as_ref().map(|time| time.0);
+        let since = added.map_or(first_seen, |added| added.max(scheduled.map_or(added, |time| time.0)));
+        since.checked_add(SignedDuration::from_secs(tolerated_s(pod, taint)?)).ok()
     });
     leaving.min()
 }
 
-/// What to do now about a pod whose node has these `NoExecute` taints.
-pub fn plan(pod: &Pod, taints: &[Taint], now: Timestamp) -> Plan {
+/// What to do now about a pod whose node has these `NoExecute` taints, known since `first_seen`.
+pub fn plan(pod: &Pod, taints: &[Taint], first_seen: Timestamp, now: Timestamp) -> Plan {
     let mut plan = Plan::nothing();
-    if pod.metadata.deletion_timestamp.is_some() || pods::node(pod).is_empty() {
+    if !has_to_leave(pod, taints) {
         return plan;
     }
-    let Some(deadline) = deadline(pod, taints, now) else { return plan };
+    let Some(deadline) = deadline(pod, taints, first_seen) else { return plan };
     if let Ok(left) = Duration::try_from(deadline.duration_since(now))
         && !left.is_zero()
     {
@@ -66,7 +80,7 @@ mod tests {
         ));
         let taint: Arc<Taint> =
             object(&format!("{{key: node.kubernetes.io/unreachable, effect: NoExecute, timeAdded: '{added}'}}"));
-        plan(&pod, &[(*taint).clone()], now()).to_string()
+        plan(&pod, &[(*taint).clone()], now(), now()).to_string()
     }
 
     #[test]
@@ -76,6 +90,18 @@ mod tests {
         assert_eq!(planned(for_300s, "2025-12-31T23:59:00Z"), "again in 4m0s\n");
         let late = planned(for_300s, "2025-12-31T23:55:00Z");
         assert!(late.contains("Marking for deletion Pod a/p") && late.ends_with("delete Pod a/p\n"), "{late}");
+    }
+
+    #[test]
+    fn a_taint_without_a_time_counts_from_when_it_was_seen() {
+        let pod: Arc<Pod> = object(
+            "metadata: {name: p, namespace: a}\n\
+             spec: {nodeName: n, containers: [], tolerations: [{operator: Exists, tolerationSeconds: 10}]}",
+        );
+        let taint: Arc<Taint> = object("{key: k, effect: NoExecute}");
+        let seen = |seconds: i64| now() - SignedDuration::from_secs(seconds);
+        assert_eq!(plan(&pod, &[(*taint).clone()], seen(4), now()).to_string(), "again in 6s\n");
+        assert!(plan(&pod, &[(*taint).clone()], seen(10), now()).to_string().contains("delete Pod a/p"));
     }
 
     #[test]
