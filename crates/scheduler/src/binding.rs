@@ -3,12 +3,12 @@
 //! Waits for permits, runs PreBind plugins, binds, tells PostBind plugins, and writes the `Scheduled` event. Nothing
 //! here touches the scheduler's state: the outcome goes back as a value.
 use crate::{
+    events::{self, Said},
     framework::{Binding, Point, profile::Profile},
     pod::PodInfo,
 };
 use futures::future::BoxFuture;
 use jiff::Timestamp;
-use serde_json::json;
 use std::{sync::Arc, time::Duration};
 
 /// Permits that are still out: the plugin, what to wait for, and for how long at most.
@@ -68,21 +68,20 @@ async fn bind(profile: &Profile, binding: &Binding, permits: Permits) -> Result<
     Err(Failed::Error("binding rejected: no bind plugin took the pod".into()))
 }
 
-/// Writes the `Scheduled` event. There is one for each pod, so nothing is counted or combined.
+/// Writes the `Scheduled` event. There is one for each pod, so it waits in no queue.
 pub async fn announce(client: kube::Client, pod: Arc<PodInfo>, node: Arc<str>, host: Arc<str>) {
-    let now = Timestamp::now();
-    let (namespace, name) = (&*pod.key.namespace, &*pod.key.name);
-    let event = json!({
-        "apiVersion": "v1", "kind": "Event",
-        "metadata": {"namespace": namespace, "name": format!("{name}.{:x}", now.as_nanosecond())},
-        "involvedObject": {"apiVersion": "v1", "kind": "Pod", "namespace": namespace, "name": name, "uid": &*pod.uid},
-        "type": "Normal", "reason": "Scheduled", "action": "Binding",
-        "message": format!("Successfully assigned {namespace}/{name} to {node}"),
-        "eventTime": apimachinery::time::rfc3339_micro(now),
-        "reportingComponent": pod.profile(),
-        "reportingInstance": format!("{}-{host}", pod.profile()),
-    });
+    let (namespace, name) = (pod.key.namespace.clone(), pod.key.name.clone());
+    let said = Said {
+        warning: false,
+        reason: "Scheduled",
+        action: "Binding",
+        message: format!("Successfully assigned {namespace}/{name} to {node}"),
+        related: None,
+        scheduler: pod.profile().to_owned(),
+        pod,
+    };
+    let event = events::event(&said, &host, Timestamp::now());
     if let Err(error) = crate::api::post(&client, &format!("/api/v1/namespaces/{namespace}/events"), &event).await {
-        tracing::debug!(pod = %pod.key, %error, "event not written");
+        tracing::debug!(pod = %said.pod.key, %error, "event not written");
     }
 }

@@ -9,6 +9,7 @@ mod binding;
 pub mod cluster;
 pub mod config;
 pub mod cycle;
+mod events;
 pub mod feed;
 pub mod flags;
 pub mod framework;

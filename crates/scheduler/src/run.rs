@@ -5,6 +5,7 @@
 use crate::{
     binding::{self, Failed, Outcome},
     config::{self, Configuration},
+    events::{Events, Said},
     feed,
     flags::Flags,
     framework::Binding,
@@ -15,10 +16,9 @@ use crate::{
 };
 use client::{
     Connection,
-    events::{EventType, Recorder},
+    events::Recorder,
     leader::{self, Elector},
 };
-use k8s_openapi::api::core::v1::ObjectReference;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 use tokio::{sync::mpsc, task::JoinSet, time::Instant};
@@ -61,11 +61,12 @@ pub async fn run(flags: Flags, connection: Option<Connection>, shutdown: Cancell
     let recorder = Recorder::new(client.clone(), config::DEFAULT_SCHEDULER_NAME, "", shutdown.clone());
     let seed = rand::random();
     let scheduler = Scheduler::new(&configuration, seed, Instant::now())?;
-    let lead = move |client: kube::Client, recorder: Recorder, stop: CancellationToken| async move {
+    let lead = move |client: kube::Client, stop: CancellationToken| async move {
         let changes = feed::start(&client, &stop);
+        let events = Events::start(client.clone(), host.clone(), stop.clone());
         let mut executor = Executor {
             client,
-            recorder,
+            events,
             host,
             metrics,
             scheduler,
@@ -76,10 +77,10 @@ pub async fn run(flags: Flags, connection: Option<Connection>, shutdown: Cancell
         executor.run(changes, &stop).await;
     };
     match election(&flags, &configuration)? {
-        None => lead(client, recorder, shutdown).await,
+        None => lead(client, shutdown).await,
         Some(config) => {
-            let elector = Elector::new(client.clone(), config, Some(recorder.clone()));
-            elector.run(shutdown, |stop| lead(client, recorder, stop)).await?;
+            let elector = Elector::new(client.clone(), config, Some(recorder));
+            elector.run(shutdown, |stop| lead(client, stop)).await?;
         }
     }
     Ok(())
@@ -148,7 +149,7 @@ fn election(flags: &Flags, configuration: &Configuration) -> Result<Option<leade
 
 struct Executor {
     client: kube::Client,
-    recorder: Recorder,
+    events: Events,
     host: Arc<str>,
     metrics: Arc<Metrics>,
     scheduler: Scheduler,
@@ -289,16 +290,31 @@ impl Executor {
 
     /// Event, condition, and what preemption asks for.
     fn report(&mut self, report: Report) {
-        let recorder = self.recorder.named(report.pod.profile());
-        recorder.event(&reference(&report.pod), EventType::Warning, "FailedScheduling", &report.message);
+        let scheduler = report.pod.profile().to_owned();
+        self.events.say(Said {
+            pod: report.pod.clone(),
+            warning: true,
+            reason: "FailedScheduling",
+            action: "Scheduling",
+            message: report.message.clone(),
+            related: None,
+            scheduler: scheduler.clone(),
+        });
         tracing::debug!(pod = %report.pod.key, message = report.message, "unable to schedule pod");
         if !report.victims.is_empty() {
             self.metrics.preemption_attempts.inc();
         }
         for victim in &report.victims {
             let node = report.nominate.as_deref().unwrap_or_default();
-            let text = format!("Preempted by pod {} on node {node}", report.pod.uid);
-            recorder.event(&reference(victim), EventType::Normal, "Preempted", &text);
+            self.events.say(Said {
+                pod: victim.clone(),
+                warning: false,
+                reason: "Preempted",
+                action: "Preempting",
+                message: format!("Preempted by pod {} on node {node}", report.pod.uid),
+                related: Some(report.pod.clone()),
+                scheduler: scheduler.clone(),
+            });
         }
         let condition = (report.reason.to_owned(), report.message.clone());
         let news = report.pod.scheduled_condition.as_ref() != Some(&condition);
@@ -312,17 +328,6 @@ async fn sleep_until(deadline: Option<Instant>) {
     match deadline {
         Some(deadline) => tokio::time::sleep_until(deadline).await,
         None => std::future::pending().await,
-    }
-}
-
-fn reference(pod: &PodInfo) -> ObjectReference {
-    ObjectReference {
-        api_version: Some("v1".into()),
-        kind: Some("Pod".into()),
-        namespace: Some(pod.key.namespace.to_string()),
-        name: Some(pod.key.name.to_string()),
-        uid: Some(pod.uid.to_string()),
-        ..ObjectReference::default()
     }
 }
 
