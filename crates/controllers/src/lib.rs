@@ -41,6 +41,7 @@ mod statefulset;
 mod taint_eviction;
 mod ttl;
 mod ttl_after_finished;
+mod volume_binder;
 
 #[cfg(test)]
 mod fixtures;

@@ -6,7 +6,7 @@ use crate::{
     endpointslice_mirroring, garbage_collector, job, namespace, node_lifecycle, nodeipam, podgc, protection,
     replicaset, resourcequota, root_ca,
     runtime::{Controller, Registration, Setup},
-    serviceaccount, serviceaccount_token, statefulset, taint_eviction, ttl, ttl_after_finished,
+    serviceaccount, serviceaccount_token, statefulset, taint_eviction, ttl, ttl_after_finished, volume_binder,
 };
 use std::sync::Arc;
 
@@ -19,7 +19,6 @@ pub const NOT_YET: &[(&str, &str)] = &[
     ("legacy-serviceaccount-token-cleaner-controller", "legacy-service-account-token-cleaner"),
     ("node-route-controller", "route"),
     ("persistentvolume-attach-detach-controller", "attachdetach"),
-    ("persistentvolume-binder-controller", "persistentvolume-binder"),
     ("persistentvolume-expander-controller", "persistentvolume-expander"),
     ("resourceclaim-controller", "resourceclaim-controller"),
     ("selinux-warning-controller", "selinux-warning-controller"),
@@ -59,6 +58,7 @@ pub const ALL: &[Registration] = &[
     controller("certificatesigningrequest-signing-controller", "csrsigning", "certificate-controller", "certificate-controller", |_| 2, csr::start_signing),
     controller("certificatesigningrequest-approving-controller", "csrapproving", "certificate-controller", "certificate-controller", |_| 2, csr::start_approving),
     controller("certificatesigningrequest-cleaner-controller", "csrcleaner", "certificate-controller", "certificate-controller", |_| 1, csr::start_cleaning),
+    controller("persistentvolume-binder-controller", "persistentvolume-binder", "persistent-volume-binder", "persistentvolume-controller", |_| 1, volume_binder::start),
     controller("persistentvolumeclaim-protection-controller", "pvc-protection", "pvc-protection-controller", "pvc-protection-controller", |_| 2, protection::start_claims),
     controller("persistentvolume-protection-controller", "pv-protection", "pv-protection-controller", "pv-protection-controller", |_| 2, protection::start_volumes),
     controller("ttl-controller", "ttl", "ttl-controller", "ttl-controller", |_| 1, ttl::start),
