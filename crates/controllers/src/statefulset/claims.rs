@@ -13,7 +13,6 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::OwnerReference,
 };
 use kube::Resource;
-use serde_json::json;
 use std::{collections::BTreeMap, sync::Arc};
 
 /// The claims there are, by name.
@@ -78,9 +77,10 @@ pub fn adjust(
         let wanted = owners_of(claim, set, spec, pod, in_range);
         let given = claim.metadata.owner_references.clone().unwrap_or_default();
         (wanted != given).then(|| {
-            let version = &claim.metadata.resource_version;
-            let patch = json!({ "metadata": { "ownerReferences": wanted, "resourceVersion": version } });
-            Write::merge::<PersistentVolumeClaim>(Key::of(&**claim), patch).or_gone()
+            // The role of this controller may update claims, not patch them.
+            let mut owned = PersistentVolumeClaim::clone(claim);
+            owned.metadata.owner_references = Some(wanted).filter(|owners| !owners.is_empty());
+            Write::replace(&owned).or_gone()
         })
     });
     writes.collect()

@@ -104,12 +104,14 @@ fn claims_belong_to_what_they_go_with() {
         revisions: Vec::new(),
         claims: claims.into_iter().map(|claim| (claim.metadata.name.clone().unwrap_or_default(), claim)).collect(),
     };
-    let text = plan(&view, now()).to_string();
-    let lines: Vec<&str> =
-        text.lines().filter(|line| line.contains("Claim default/") || line.contains("Pod default/")).collect();
-    assert!(lines[0].starts_with("patch PersistentVolumeClaim default/data-db-0") && lines[0].contains("StatefulSet"));
-    assert!(
-        lines[1].starts_with("patch PersistentVolumeClaim default/data-db-1") && lines[1].contains(r#""kind":"Pod""#)
-    );
-    assert!(lines[2].starts_with("delete Pod default/db-1"), "{text}");
+    let owners = plan(&view, now()).steps.into_iter().filter_map(|step| match step {
+        crate::runtime::plan::Step::Write(write) if write.target.kind == "PersistentVolumeClaim" => {
+            let owner = write.body.pointer("/metadata/ownerReferences/0/kind").cloned();
+            Some(format!("{} {} {}", write.verb, write.target.key, owner.unwrap_or_default()))
+        }
+        _ => None,
+    });
+    let owners: Vec<String> = owners.collect();
+    assert_eq!(owners, [r#"replace default/data-db-0 "StatefulSet""#, r#"replace default/data-db-1 "Pod""#]);
+    assert!(plan(&view, now()).to_string().contains("delete Pod default/db-1"));
 }
