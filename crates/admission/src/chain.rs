@@ -85,6 +85,7 @@ impl Chain {
     /// # Errors
     /// The answer to the client.
     pub async fn admit(&self, request: &mut Request<'_>) -> Result<(), ApiError> {
+        crate::plugins::certificates::name_requestor(request);
         let operation = request.operation;
         for plugin in self.plugins.iter().filter(|p| p.handles(operation)) {
             if plugin.concerns(request) {

@@ -21,6 +21,20 @@ fn may(authorizer: &dyn Authorizer, user: &UserInfo, verb: &str, signer: &str) -
     ask(signer) || signer.split_once('/').is_some_and(|(domain, _)| ask(&format!("{domain}/*")))
 }
 
+/// A request says who made it, whatever it said itself: approvers go by that. Not a plugin, so that it cannot be
+/// turned off.
+pub(crate) fn name_requestor(request: &mut Request<'_>) {
+    if request.operation != Operation::Create || !request.is(GROUP, RESOURCE) || !request.subresource.is_empty() {
+        return;
+    }
+    let user = request.user.clone();
+    let Some(made) = request.typed_mut::<CertificateSigningRequest>() else { return };
+    made.spec.username = Some(user.name);
+    made.spec.uid = Some(user.uid).filter(|uid| !uid.is_empty());
+    made.spec.groups = Some(user.groups).filter(|groups| !groups.is_empty());
+    made.spec.extra = Some(user.extra).filter(|extra| !extra.is_empty());
+}
+
 fn signer<'a>(request: &'a Request<'_>) -> Option<&'a str> {
     // The stored request counts: an update cannot talk its way to another signer.
     Some(&request.typed_old::<CertificateSigningRequest>()?.spec.signer_name)
@@ -151,6 +165,36 @@ mod tests {
     fn csr(certificate: Option<&str>) -> Value {
         json!({"metadata": {"name": "c"}, "spec": {"signerName": "example.com/x", "request": ""},
             "status": {"certificate": certificate}})
+    }
+
+    /// What the chain does of its own accord, in a plugin's place.
+    struct Naming;
+
+    #[async_trait]
+    impl Plugin for Naming {
+        fn name(&self) -> &'static str {
+            "Naming"
+        }
+
+        fn handles(&self, _: Operation) -> bool {
+            true
+        }
+
+        async fn admit(&self, request: &mut Request<'_>) -> Result<(), ApiError> {
+            name_requestor(request);
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn a_request_says_who_made_it() {
+        let mut forged = csr(None);
+        forged["spec"]["username"] = json!("system:admin");
+        forged["spec"]["groups"] = json!(["system:masters"]);
+        let made = Ask::<CertificateSigningRequest>::create(GROUP, RESOURCE, forged).result(&Naming).await;
+        let spec = made.expect("made").spec;
+        assert_eq!(spec.username.as_deref(), Some("u"));
+        assert_eq!(spec.groups, Some(vec!["system:authenticated".to_owned()]));
     }
 
     #[tokio::test]
