@@ -192,6 +192,10 @@ impl Zone {
                 Ok(target) => records(vec![self.record(name.clone(), RData::CNAME(CNAME(target)))]),
                 Err(_) => Answer::NoSuchName,
             },
+            // Without port and protocol: all of them, as CoreDNS answers it.
+            (Kind::ClusterIp { .. } | Kind::Headless, []) if wanted == RecordType::SRV => {
+                self.srv(index, name, service, kind, None, wanted)
+            }
             (Kind::ClusterIp { addresses, .. }, []) => self.addresses(name, addresses.iter().copied(), wanted),
             (Kind::Headless, []) => {
                 let mut addresses: Vec<IpAddr> =
@@ -207,7 +211,7 @@ impl Zone {
             (Kind::Headless | Kind::ClusterIp { .. }, [port, protocol])
                 if port.starts_with('_') && protocol.starts_with('_') =>
             {
-                self.srv(index, name, service, kind, (&port[1..], &protocol[1..]), wanted)
+                self.srv(index, name, service, kind, Some((&port[1..], &protocol[1..])), wanted)
             }
             (Kind::Headless, [endpoint]) => {
                 let all = index.slices(service).flat_map(|s| &s.endpoints);
@@ -229,10 +233,10 @@ impl Zone {
         name: &Name,
         service: &Key,
         kind: &Kind,
-        (port_name, protocol): (&str, &str),
+        asked: Option<(&str, &str)>,
         wanted: RecordType,
     ) -> Answer {
-        let fits = |p: &&Port| p.name == port_name && p.protocol == protocol;
+        let fits = |p: &&Port| asked.is_none_or(|(name, protocol)| p.name == name && p.protocol == protocol);
         // (target, its address, port)
         let mut targets: Vec<(Name, IpAddr, u16)> = Vec::new();
         match kind {
@@ -253,7 +257,7 @@ impl Zone {
             }
         }
         if targets.is_empty() {
-            return Answer::NoSuchName;
+            return if asked.is_none() { nothing() } else { Answer::NoSuchName };
         }
         if !matches!(wanted, RecordType::SRV | RecordType::ANY) {
             return nothing();
