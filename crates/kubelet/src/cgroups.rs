@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use k8s_openapi::api::core::v1::Pod;
 
 use crate::config::Config;
-use crate::resources::{self, QUOTA_PERIOD_US, Qos};
+use crate::reserved::Reserved;
+use crate::resources::{self, Amounts, QUOTA_PERIOD_US, Qos};
 use crate::spec;
 
 const MOUNT: &str = "/sys/fs/cgroup";
@@ -16,6 +17,7 @@ const V1_CONTROLLERS: [&str; 6] = ["cpu", "memory", "pids", "cpuset", "blkio", "
 
 /// How this host keeps cgroups.
 pub struct Cgroups {
+    mount: PathBuf,
     v2: bool,
     systemd: bool,
     enabled: bool,
@@ -26,8 +28,13 @@ pub struct Cgroups {
 
 impl Cgroups {
     pub fn detect(config: &Config, driver: &str) -> Cgroups {
+        Cgroups::at(Path::new(MOUNT), config, driver)
+    }
+
+    fn at(mount: &Path, config: &Config, driver: &str) -> Cgroups {
         Cgroups {
-            v2: Path::new(MOUNT).join("cgroup.controllers").exists(),
+            mount: mount.to_owned(),
+            v2: mount.join("cgroup.controllers").exists(),
             systemd: driver == "systemd",
             enabled: config.cgroups_per_qos,
             top: format!("{}/kubepods", config.cgroup_root),
@@ -62,10 +69,10 @@ impl Cgroups {
     fn folders(&self, cgroup: &str) -> Vec<PathBuf> {
         let name = cgroup.trim_start_matches('/');
         match self.v2 {
-            true => vec![Path::new(MOUNT).join(name)],
+            true => vec![self.mount.join(name)],
             false => V1_CONTROLLERS
                 .iter()
-                .map(|controller| Path::new(MOUNT).join(controller))
+                .map(|controller| self.mount.join(controller))
                 .filter(|mount| mount.exists())
                 .map(|mount| mount.join(name))
                 .collect(),
@@ -78,17 +85,17 @@ impl Cgroups {
                 continue;
             }
             if self.v2 {
-                enable_controllers(&folder);
+                enable_controllers(&self.mount, &folder);
             }
             fs::create_dir_all(&folder)?;
-            inherit_cpuset(&folder);
+            inherit_cpuset(&self.mount, &folder);
         }
         Ok(())
     }
 
     fn set(&self, cgroup: &str, controller: &str, file: &str, value: &str) -> io::Result<()> {
         let name = cgroup.trim_start_matches('/');
-        let mount = if self.v2 { PathBuf::from(MOUNT) } else { Path::new(MOUNT).join(controller) };
+        let mount = if self.v2 { self.mount.clone() } else { self.mount.join(controller) };
         if !mount.exists() {
             return Ok(());
         }
@@ -99,14 +106,34 @@ impl Cgroups {
     ///
     /// # Errors
     /// The hierarchy cannot be written.
-    pub fn make_top(&self) -> io::Result<()> {
+    pub fn make_top(&self, reserved: &Reserved, machine: Amounts) -> io::Result<()> {
         if !self.enabled || self.systemd {
             return Ok(());
         }
         for class in ["", "/burstable", "/besteffort"] {
             self.make(&format!("{}{class}", self.top))?;
         }
-        self.set_shares(&format!("{}/besteffort", self.top), 2)
+        self.set_shares(&format!("{}/besteffort", self.top), 2)?;
+        // Pods together get what is not reserved (KubeletConfiguration `enforceNodeAllocatable: [pods]`); what hard
+        // eviction keeps free is for eviction to defend, not for the cgroup.
+        self.set_shares(&self.top, resources::shares(machine.cpu_milli - reserved.cpu_milli))?;
+        self.set_memory(&self.top, (machine.memory_bytes - reserved.memory_bytes).max(0))
+    }
+
+    /// The class of burstable pods gets CPU time as all its pods together asked for.
+    ///
+    /// # Errors
+    /// The hierarchy cannot be written.
+    pub fn set_burstable(&self, cpu_milli: i64) -> io::Result<()> {
+        if !self.enabled || self.systemd {
+            return Ok(());
+        }
+        self.set_shares(&format!("{}/burstable", self.top), resources::shares(cpu_milli))
+    }
+
+    fn set_memory(&self, cgroup: &str, bytes: i64) -> io::Result<()> {
+        let file = if self.v2 { "memory.max" } else { "memory.limit_in_bytes" };
+        self.set(cgroup, "memory", file, &bytes.to_string())
     }
 
     fn set_shares(&self, cgroup: &str, shares: i64) -> io::Result<()> {
@@ -128,20 +155,21 @@ impl Cgroups {
         self.make(&cgroup)?;
         let (cpu, memory) = resources::pod_limits(pod);
         self.set_shares(&cgroup, resources::shares(resources::pod_requests(pod).cpu_milli))?;
-        if let Some(quota) = cpu.filter(|_| self.cpu_cfs_quota).map(resources::quota) {
-            match self.v2 {
-                true => self.set(&cgroup, "cpu", "cpu.max", &format!("{quota} {QUOTA_PERIOD_US}"))?,
-                false => {
-                    self.set(&cgroup, "cpu", "cpu.cfs_period_us", &QUOTA_PERIOD_US.to_string())?;
-                    self.set(&cgroup, "cpu", "cpu.cfs_quota_us", &quota.to_string())?;
-                }
-            }
+        // Each is tried whatever came of the other: of two limits one may go up while the other cannot go down yet.
+        let quota = match cpu.filter(|_| self.cpu_cfs_quota).map(resources::quota) {
+            Some(quota) => self.set_quota(&cgroup, quota),
+            None => Ok(()),
+        };
+        let memory = memory.map_or(Ok(()), |bytes| self.set_memory(&cgroup, bytes));
+        quota.and(memory)
+    }
+
+    fn set_quota(&self, cgroup: &str, quota: i64) -> io::Result<()> {
+        if self.v2 {
+            return self.set(cgroup, "cpu", "cpu.max", &format!("{quota} {QUOTA_PERIOD_US}"));
         }
-        if let Some(bytes) = memory {
-            let file = if self.v2 { "memory.max" } else { "memory.limit_in_bytes" };
-            self.set(&cgroup, "memory", file, &bytes.to_string())?;
-        }
-        Ok(())
+        self.set(cgroup, "cpu", "cpu.cfs_period_us", &QUOTA_PERIOD_US.to_string())?;
+        self.set(cgroup, "cpu", "cpu.cfs_quota_us", &quota.to_string())
     }
 
     /// Removes the cgroups of a pod, in whichever class it was; what is still in use stays for the next time.
@@ -158,8 +186,8 @@ impl Cgroups {
 }
 
 /// A v2 folder's children can only use what every folder above hands down.
-fn enable_controllers(folder: &Path) {
-    let mut above: Vec<&Path> = folder.ancestors().skip(1).take_while(|p| p.starts_with(MOUNT)).collect();
+fn enable_controllers(mount: &Path, folder: &Path) {
+    let mut above: Vec<&Path> = folder.ancestors().skip(1).take_while(|p| p.starts_with(mount)).collect();
     above.reverse();
     for parent in above {
         if !parent.exists() && fs::create_dir(parent).is_err() {
@@ -173,8 +201,8 @@ fn enable_controllers(folder: &Path) {
 }
 
 /// A v1 cpuset takes no process until its CPUs and memory nodes are set, from the top down.
-fn inherit_cpuset(folder: &Path) {
-    let root = Path::new(MOUNT).join("cpuset");
+fn inherit_cpuset(mount: &Path, folder: &Path) {
+    let root = mount.join("cpuset");
     if !folder.starts_with(&root) {
         return;
     }
@@ -199,4 +227,65 @@ fn remove_tree(folder: &Path) {
         }
     }
     let _ = fs::remove_dir(folder);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const POD: &str = "{metadata: {uid: u}, spec: {overhead: {cpu: 100m}, containers: [
+        {name: a, resources: {requests: {cpu: 400m, memory: 8Mi}, limits: {cpu: 1, memory: 16Mi}}},
+        {name: b, resources: {requests: {cpu: 500m, memory: 8Mi}, limits: {cpu: 500m, memory: 16Mi}}}]}}";
+
+    /// What stands in the files after the classes and one pod are made; the folder only looks like a cgroup mount.
+    fn check(v2: bool, want: &[(&str, &str)]) {
+        let dir = tempfile::tempdir().expect("a folder");
+        match v2 {
+            true => fs::write(dir.path().join("cgroup.controllers"), "cpu memory").expect("written"),
+            false => ["cpu", "memory"].into_iter().for_each(|c| fs::create_dir(dir.path().join(c)).expect("made")),
+        }
+        let config = crate::config::load(&crate::Flags::default()).expect("defaults");
+        let cgroups = Cgroups::at(dir.path(), &config, "cgroupfs");
+        let reserved = Reserved { cpu_milli: 1000, memory_bytes: 1 << 20, ..Reserved::default() };
+        cgroups.make_top(&reserved, Amounts { cpu_milli: 4000, memory_bytes: 1 << 30 }).expect("made");
+        let pod = serde_json::from_value(apimachinery::codec::yaml::parse(POD).expect("yaml")).expect("a pod");
+        cgroups.make_pod(&pod).expect("made");
+        cgroups.set_burstable(resources::pod_requests(&pod).cpu_milli).expect("set");
+        for (file, value) in want {
+            assert_eq!(fs::read_to_string(dir.path().join(file)).ok().as_deref(), Some(*value), "{file}");
+        }
+    }
+
+    #[test]
+    fn values_of_version_1() {
+        check(
+            false,
+            &[
+                ("cpu/kubepods/cpu.shares", "3072"),
+                ("memory/kubepods/memory.limit_in_bytes", "1072693248"),
+                ("cpu/kubepods/besteffort/cpu.shares", "2"),
+                ("cpu/kubepods/burstable/cpu.shares", "1024"),
+                ("cpu/kubepods/burstable/podu/cpu.shares", "1024"),
+                ("cpu/kubepods/burstable/podu/cpu.cfs_period_us", "100000"),
+                ("cpu/kubepods/burstable/podu/cpu.cfs_quota_us", "160000"),
+                ("memory/kubepods/burstable/podu/memory.limit_in_bytes", "33554432"),
+            ],
+        );
+    }
+
+    #[test]
+    fn values_of_version_2() {
+        check(
+            true,
+            &[
+                ("kubepods/cpu.weight", "118"),
+                ("kubepods/memory.max", "1072693248"),
+                ("kubepods/besteffort/cpu.weight", "1"),
+                ("kubepods/burstable/cpu.weight", "39"),
+                ("kubepods/burstable/podu/cpu.weight", "39"),
+                ("kubepods/burstable/podu/cpu.max", "160000 100000"),
+                ("kubepods/burstable/podu/memory.max", "33554432"),
+            ],
+        );
+    }
 }

@@ -10,10 +10,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::Error;
 use crate::flags::Flags;
+use crate::reserved::Reserved;
 
 /// Fields of upstream's type that this kubelet accepts without acting on them.
 const NOT_ACTED_ON: &[&str] = &[
-    "allowedUnsafeSysctls",
     "configMapAndSecretChangeDetectionStrategy",
     "containerLogMaxWorkers",
     "containerLogMonitorInterval",
@@ -33,7 +33,6 @@ const NOT_ACTED_ON: &[&str] = &[
     "enforceNodeAllocatable",
     "eventBurst",
     "eventRecordQPS",
-    "evictionHard",
     "evictionMaxPodGracePeriod",
     "evictionMinimumReclaim",
     "evictionPressureTransitionPeriod",
@@ -52,7 +51,6 @@ const NOT_ACTED_ON: &[&str] = &[
     "kernelMemcgNotification",
     "kubeAPIBurst",
     "kubeAPIQPS",
-    "kubeReserved",
     "kubeReservedCgroup",
     "kubeletCgroups",
     "localStorageCapacityIsolation",
@@ -72,7 +70,6 @@ const NOT_ACTED_ON: &[&str] = &[
     "podsPerCore",
     "preloadedImagesVerificationAllowlist",
     "protectKernelDefaults",
-    "providerID",
     "qosReserved",
     "readOnlyPort",
     "registryBurst",
@@ -82,7 +79,6 @@ const NOT_ACTED_ON: &[&str] = &[
     "rotateCertificates",
     "runOnce",
     "runtimeRequestTimeout",
-    "seccompDefault",
     "serializeImagePulls",
     "serverTLSBootstrap",
     "showHiddenMetricsForVersion",
@@ -93,7 +89,6 @@ const NOT_ACTED_ON: &[&str] = &[
     "streamingConnectionIdleTimeout",
     "syncFrequency",
     "systemCgroups",
-    "systemReserved",
     "systemReservedCgroup",
     "tlsCipherSuites",
     "tlsMinVersion",
@@ -152,6 +147,13 @@ struct File {
     image_gc_low_threshold_percent: Option<u8>,
     #[serde(rename = "cpuCFSQuota")]
     cpu_cfs_quota: Option<bool>,
+    allowed_unsafe_sysctls: Option<Vec<String>>,
+    seccomp_default: Option<bool>,
+    #[serde(rename = "providerID")]
+    provider_id: Option<String>,
+    kube_reserved: Option<BTreeMap<String, String>>,
+    system_reserved: Option<BTreeMap<String, String>>,
+    eviction_hard: Option<BTreeMap<String, String>>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize, Serialize)]
@@ -247,6 +249,12 @@ pub struct Config {
     pub image_gc_high_percent: u8,
     pub image_gc_low_percent: u8,
     pub image_minimum_gc_age: Duration,
+    pub allowed_unsafe_sysctls: Vec<String>,
+    /// Containers that name no seccomp profile get the runtime's instead of none.
+    pub seccomp_default: bool,
+    pub provider_id: Option<String>,
+    /// What pods do not get of the machine.
+    pub reserved: Reserved,
 }
 
 /// Reads the configuration file, if any, and lays the flags over it.
@@ -369,6 +377,11 @@ fn combine(flags: &Flags, file: File) -> Result<Config, Error> {
         image_gc_high_percent: file.image_gc_high_threshold_percent.unwrap_or(85),
         image_gc_low_percent: file.image_gc_low_threshold_percent.unwrap_or(80),
         image_minimum_gc_age: duration(file.image_minimum_gc_age, 120)?,
+        allowed_unsafe_sysctls: file.allowed_unsafe_sysctls.unwrap_or_default(),
+        seccomp_default: file.seccomp_default.unwrap_or(false),
+        provider_id: file.provider_id.filter(|id| !id.is_empty()),
+        reserved: Reserved::parse([&file.kube_reserved, &file.system_reserved], file.eviction_hard.as_ref())
+            .map_err(invalid)?,
     })
 }
 

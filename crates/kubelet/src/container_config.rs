@@ -44,7 +44,7 @@ pub fn sandbox(pod: &Pod, attempt: u32, config: &Config, cgroup_parent: String) 
         annotations: annotations.into_iter().collect(),
         linux: Some(v1::LinuxPodSandboxConfig {
             cgroup_parent,
-            security_context: Some(security::sandbox(pod, &config.root_dir)),
+            security_context: Some(security::sandbox(pod, config)),
             sysctls: sysctls.map(|s| (s.name.clone(), s.value.clone())).collect(),
             overhead: None,
             resources: None,
@@ -111,31 +111,44 @@ pub fn container(input: &Input<'_>) -> Result<v1::ContainerConfig, String> {
         stdin_once: container.stdin_once.unwrap_or(false),
         tty: container.tty.unwrap_or(false),
         linux: Some(v1::LinuxContainerConfig {
-            resources: Some(linux_resources(input)),
+            resources: Some(linux_resources(
+                pod,
+                container,
+                input.config,
+                input.memory_capacity_bytes,
+                input.oom_floor,
+            )),
             security_context: Some(security::container(
                 pod,
                 input.kind,
                 container,
                 input.target_id.clone(),
-                &input.config.root_dir,
+                input.config,
             )),
         }),
         cdi_devices: Vec::new(),
     })
 }
 
-fn linux_resources(input: &Input<'_>) -> v1::LinuxContainerResources {
-    let wanted = input.container.resources.as_ref();
+/// A container's cgroup limits.
+pub fn linux_resources(
+    pod: &Pod,
+    container: &Container,
+    config: &Config,
+    memory_capacity_bytes: i64,
+    oom_floor: i64,
+) -> v1::LinuxContainerResources {
+    let wanted = container.resources.as_ref();
     let cpu_request = resources::request(wanted, "cpu", true).unwrap_or(0);
     let cpu_limit = resources::limit(wanted, "cpu", true).unwrap_or(0);
-    let quota = if input.config.cpu_cfs_quota { resources::quota(cpu_limit) } else { 0 };
-    let oom = resources::oom_score_adj(input.pod, input.container, input.memory_capacity_bytes);
+    let quota = if config.cpu_cfs_quota { resources::quota(cpu_limit) } else { 0 };
+    let oom = resources::oom_score_adj(pod, container, memory_capacity_bytes);
     v1::LinuxContainerResources {
         cpu_period: QUOTA_PERIOD_US,
         cpu_quota: quota,
         cpu_shares: resources::shares(cpu_request),
         memory_limit_in_bytes: resources::limit(wanted, "memory", false).unwrap_or(0),
-        oom_score_adj: oom.max(input.oom_floor),
+        oom_score_adj: oom.max(oom_floor),
         ..Default::default()
     }
 }
@@ -154,14 +167,28 @@ fn mounts(input: &Input<'_>, lookup: &dyn Fn(&str) -> Option<String>) -> Result<
             match (mount.sub_path.as_deref().unwrap_or_default(), mount.sub_path_expr.as_deref().unwrap_or_default()) {
                 ("", "") => String::new(),
                 ("", expression) => {
-                    let expanded = env::expand(expression, lookup);
-                    if expanded.contains("$(") {
-                        return Err(format!("missing value for subPathExpr \"{expression}\""));
+                    let missing = std::cell::RefCell::new(std::collections::BTreeSet::new());
+                    let expanded = env::expand(expression, |name| {
+                        let value = lookup(name).filter(|value| !value.is_empty());
+                        if value.is_none() {
+                            missing.borrow_mut().insert(name.to_owned());
+                        }
+                        value
+                    });
+                    let missing: Vec<String> = missing.into_inner().into_iter().collect();
+                    if !missing.is_empty() {
+                        return Err(format!("missing value for {}", missing.join(", ")));
                     }
                     expanded
                 }
                 (plain, _) => plain.to_owned(),
             };
+        if sub_path.starts_with('/') {
+            return Err(format!("error SubPath `{sub_path}` must not be an absolute path"));
+        }
+        if sub_path.split('/').any(|part| part == "..") {
+            return Err(format!("unable to provision SubPath `{sub_path}`: must not contain '..'"));
+        }
         let host_path = match sub_path.is_empty() {
             true => path.clone(),
             false => {
@@ -173,6 +200,12 @@ fn mounts(input: &Input<'_>, lookup: &dyn Fn(&str) -> Option<String>) -> Result<
                 })?
             }
         };
+        if mount.recursive_read_only.as_deref() == Some("Enabled") {
+            return Err(format!(
+                "failed to resolve recursive read-only mode: volume \"{}\" requested recursive read-only mode, but it is not supported by the runtime",
+                mount.name
+            ));
+        }
         // What the kubelet writes is never the container's to change.
         let fixed = spec::spec(pod).volumes.iter().flatten().any(|v| {
             v.name == mount.name

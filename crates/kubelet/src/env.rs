@@ -21,6 +21,7 @@ pub struct Source<'a> {
     pub host_ips: &'a [String],
     pub node_name: &'a str,
     pub allocatable: Amounts,
+    pub allocatable_disk_bytes: i64,
 }
 
 /// All variables of a container.
@@ -97,8 +98,10 @@ async fn referred(source: &Source<'_>, var: &EnvVar) -> Result<Option<String>, S
         let named =
             reference.container_name.as_deref().filter(|n| !n.is_empty()).and_then(|n| spec::find(source.pod, n));
         let container = named.as_ref().map_or(source.container, |(_, c)| c);
-        return resource_field(container, &reference.resource, reference.divisor.as_ref(), source.allocatable)
-            .map(Some);
+        return {
+            let node = NodeHas { amounts: source.allocatable, disk_bytes: source.allocatable_disk_bytes };
+            resource_field(container, &reference.resource, reference.divisor.as_ref(), node).map(Some)
+        };
     }
     if let Some(reference) = &from.config_map_key_ref {
         let optional = reference.optional == Some(true);
@@ -200,6 +203,13 @@ fn lines(map: &Option<BTreeMap<String, String>>) -> String {
     map.iter().flatten().map(line).collect::<Vec<_>>().join("\n")
 }
 
+/// What stands for the limit of a container that has none.
+#[derive(Debug, Clone, Copy)]
+pub struct NodeHas {
+    pub amounts: Amounts,
+    pub disk_bytes: i64,
+}
+
 /// A request or limit, as `resourceFieldRef` names it, divided and rounded up. Without a limit, what the node has.
 ///
 /// # Errors
@@ -208,7 +218,7 @@ pub fn resource_field(
     container: &Container,
     resource: &str,
     divisor: Option<&Quantity>,
-    node: Amounts,
+    node: NodeHas,
 ) -> Result<String, String> {
     let (kind, name) =
         resource.split_once('.').ok_or_else(|| format!("unsupported container resource : {resource}"))?;
@@ -216,8 +226,9 @@ pub fn resource_field(
     let wanted = container.resources.as_ref();
     let amount = match (kind, name) {
         ("limits", _) => resources::limit(wanted, name, milli).or(match name {
-            "cpu" => Some(node.cpu_milli),
-            "memory" => Some(node.memory_bytes),
+            "cpu" => Some(node.amounts.cpu_milli),
+            "memory" => Some(node.amounts.memory_bytes),
+            "ephemeral-storage" => Some(node.disk_bytes),
             _ => None,
         }),
         ("requests", _) => resources::request(wanted, name, milli),
@@ -296,12 +307,13 @@ mod tests {
 
     #[test]
     fn resources_round_up() {
-        let node = Amounts { cpu_milli: 1500, memory_bytes: 1000 };
+        let node = NodeHas { amounts: Amounts { cpu_milli: 1500, memory_bytes: 1000 }, disk_bytes: 7 };
         let one = Quantity("1".into());
         let container = Container::default();
         assert_eq!(resource_field(&container, "limits.cpu", Some(&one), node), Ok("2".into()));
         assert_eq!(resource_field(&container, "limits.memory", None, node), Ok("1000".into()));
         assert_eq!(resource_field(&container, "requests.cpu", Some(&one), node), Ok("0".into()));
+        assert_eq!(resource_field(&container, "limits.ephemeral-storage", None, node), Ok("7".into()));
         assert!(resource_field(&container, "cpu", None, node).is_err());
     }
 

@@ -1,5 +1,5 @@
 //! Having a container's image here: pull policy, credentials, back-off, and the words for each outcome.
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Instant;
 
 use base64::Engine;
@@ -35,12 +35,14 @@ pub struct Wanted<'a> {
 /// Pulls images, remembering what failed lately.
 pub struct Images {
     backoff: Mutex<Backoff>,
+    /// What the last pull failed with, of the keys in `backoff`.
+    last: Mutex<HashMap<String, String>>,
     pulls: tokio::sync::Semaphore,
 }
 
 impl Default for Images {
     fn default() -> Self {
-        Images { backoff: Mutex::default(), pulls: tokio::sync::Semaphore::new(PARALLEL_PULLS) }
+        Images { backoff: Mutex::default(), last: Mutex::default(), pulls: tokio::sync::Semaphore::new(PARALLEL_PULLS) }
     }
 }
 
@@ -133,8 +135,11 @@ impl Images {
         }
         let key = format!("{}_{image}", spec::uid(wanted.pod));
         if self.still_waits(&key, *now) {
-            let message = format!("Back-off pulling image \"{image}\"");
+            let mut message = format!("Back-off pulling image \"{image}\"");
             tell(false, "BackOff", message.clone());
+            if let Some(last) = self.last.lock().get(&key) {
+                message.push_str(&format!(": {last}"));
+            }
             return Err(Failure { reason: "ImagePullBackOff", message });
         }
         self.pull(runtime, objects, wanted, &full, &key).await
@@ -176,6 +181,7 @@ impl Images {
         match last {
             Ok(reference) => {
                 self.backoff.lock().reset(key);
+                self.last.lock().remove(key);
                 let found = runtime.image_status(full).await.ok().flatten();
                 let size = found.as_ref().map_or(0, |f| f.size);
                 tell(
@@ -191,6 +197,7 @@ impl Images {
             }
             Err(error) => {
                 self.backoff.lock().next(key, now, now);
+                self.last.lock().insert(key.to_owned(), format!("ErrImagePull: {error}"));
                 let message = format!("Failed to pull image \"{image}\": {error}");
                 tell(true, "Failed", message);
                 Err(Failure { reason: "ErrImagePull", message: error.to_string() })
@@ -206,7 +213,9 @@ impl Images {
 
     /// Forgets failures that are long past.
     pub fn sweep(&self, now: Timestamp) {
-        self.backoff.lock().sweep(now);
+        let mut backoff = self.backoff.lock();
+        backoff.sweep(now);
+        self.last.lock().retain(|key, _| backoff.since_update(key, now).is_some());
     }
 }
 

@@ -33,6 +33,8 @@ pub struct Kubelet {
     pub capacity: Amounts,
     /// What of it is for pods.
     pub allocatable: Amounts,
+    /// What of the disk is for pods.
+    pub allocatable_disk_bytes: i64,
     /// The lowest OOM score containers may be given.
     pub oom_floor: i64,
     pub pods: Pods,

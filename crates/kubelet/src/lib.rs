@@ -26,6 +26,7 @@ mod pleg;
 mod pod;
 mod pods;
 mod probes;
+mod reserved;
 mod resources;
 mod run;
 mod security;

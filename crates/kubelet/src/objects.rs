@@ -8,6 +8,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use k8s_openapi::api::authentication::v1::{BoundObjectReference, TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret, ServiceAccount};
+use k8s_openapi::api::node::v1::RuntimeClass;
 use kube::api::{Api, PostParams};
 use parking_lot::Mutex;
 
@@ -36,6 +37,12 @@ pub struct Objects {
     tokens: Mutex<HashMap<TokenKey, Token>>,
 }
 
+/// Upstream's kubelet names the kind in the singular where it says that an object is not there.
+fn missing_object(kind: &str, name: &str, error: kube::Error) -> Missing {
+    let found = missing(error);
+    if found.not_found { Missing { message: format!("{kind} \"{name}\" not found"), ..found } } else { found }
+}
+
 fn missing(error: kube::Error) -> Missing {
     match error {
         kube::Error::Api(status) => Missing { not_found: status.code == 404, message: status.message.clone() },
@@ -54,11 +61,23 @@ impl Objects {
     }
 
     pub async fn config_map(&self, namespace: &str, name: &str) -> Result<ConfigMap, Missing> {
-        Api::<ConfigMap>::namespaced(self.client()?, namespace).get(name).await.map_err(missing)
+        Api::<ConfigMap>::namespaced(self.client()?, namespace)
+            .get(name)
+            .await
+            .map_err(|e| missing_object("configmap", name, e))
     }
 
     pub async fn secret(&self, namespace: &str, name: &str) -> Result<Secret, Missing> {
-        Api::<Secret>::namespaced(self.client()?, namespace).get(name).await.map_err(missing)
+        Api::<Secret>::namespaced(self.client()?, namespace)
+            .get(name)
+            .await
+            .map_err(|e| missing_object("secret", name, e))
+    }
+
+    /// The runtime's name for what a RuntimeClass stands for.
+    pub async fn runtime_handler(&self, class: &str) -> Result<String, Missing> {
+        let found = Api::<RuntimeClass>::all(self.client()?).get(class).await.map_err(missing)?;
+        Ok(found.handler)
     }
 
     /// A token of the pod's service account, bound to the pod.

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::kubelet::Kubelet;
 use crate::pod::admission;
 use crate::pod::worker::{Desired, Worker};
+use crate::resources::{self, Amounts};
 use crate::spec;
 use crate::status::Verdict;
 
@@ -131,6 +132,7 @@ impl Pods {
             allocatable: kubelet.allocatable,
             max_pods: usize::try_from(kubelet.config.max_pods).unwrap_or(0),
             node: node.as_deref(),
+            unsafe_sysctls: &kubelet.config.allowed_unsafe_sysctls,
             others: &others,
         };
         let verdict = admission::admit(pod, &view);
@@ -138,6 +140,30 @@ impl Pods {
             entry.admitted = verdict.is_none();
         }
         verdict
+    }
+
+    /// CPU that the burstable pods here ask for together, in milli-CPU.
+    pub fn burstable_cpu_milli(&self) -> i64 {
+        let workers = self.workers.lock();
+        let wanted = workers.values().filter_map(|entry| entry.desired.borrow().clone());
+        wanted
+            .filter(|pod| !spec::is_terminal(pod) && resources::qos(pod) == resources::Qos::Burstable)
+            .map(|pod| resources::pod_requests(&pod).cpu_milli)
+            .fold(0, i64::saturating_add)
+    }
+
+    /// What the other pods here ask for.
+    pub fn used_beside(&self, uid: &str) -> Amounts {
+        let workers = self.workers.lock();
+        let others = workers.iter().filter(|(other, entry)| other.as_str() != uid && entry.admitted);
+        let wanted = others.filter_map(|(_, entry)| entry.desired.borrow().clone());
+        wanted.filter(|pod| !spec::is_terminal(pod)).map(|pod| resources::pod_requests(&pod)).fold(
+            Amounts::default(),
+            |sum, more| Amounts {
+                cpu_milli: sum.cpu_milli.saturating_add(more.cpu_milli),
+                memory_bytes: sum.memory_bytes.saturating_add(more.memory_bytes),
+            },
+        )
     }
 
     /// The mirror of a static pod.

@@ -74,10 +74,16 @@ fn compute_qos(pod: &Pod) -> Qos {
     let Some(spec) = pod.spec.as_ref() else { return Qos::BestEffort };
     let positive = |value: Option<i64>| value.filter(|v| *v > 0);
     let (mut any, mut guaranteed) = (false, true);
-    for container in spec.containers.iter().chain(spec.init_containers.iter().flatten()) {
+    let of_containers = spec.containers.iter().chain(spec.init_containers.iter().flatten());
+    // What is said of the pod as a whole counts alone (KEP-2837).
+    let all: Vec<Option<&ResourceRequirements>> = match &spec.resources {
+        Some(whole) if whole.requests.is_some() || whole.limits.is_some() => vec![Some(whole)],
+        _ => of_containers.map(|container| container.resources.as_ref()).collect(),
+    };
+    for resources in all {
         for (name, milli) in [("cpu", true), ("memory", false)] {
-            let wanted = positive(request(container.resources.as_ref(), name, milli));
-            let bound = positive(limit(container.resources.as_ref(), name, milli));
+            let wanted = positive(request(resources, name, milli));
+            let bound = positive(limit(resources, name, milli));
             any |= wanted.is_some() || bound.is_some();
             guaranteed &= bound.is_some() && wanted == bound;
         }
@@ -91,10 +97,13 @@ fn compute_qos(pod: &Pod) -> Qos {
 
 /// What a pod asks for in all: containers and sidecars together, or the largest init container, plus overhead.
 pub fn pod_requests(pod: &Pod) -> Amounts {
-    total(pod, |container, name, milli| request(container.resources.as_ref(), name, milli).unwrap_or(0))
+    total(pod, request)
 }
 
-fn total(pod: &Pod, of: impl Fn(&Container, &str, bool) -> i64) -> Amounts {
+/// Of the pod as a whole, where that is said; else of its containers.
+fn total(pod: &Pod, of_one: impl Fn(Option<&ResourceRequirements>, &str, bool) -> Option<i64>) -> Amounts {
+    let of =
+        |container: &Container, name: &str, milli: bool| of_one(container.resources.as_ref(), name, milli).unwrap_or(0);
     let one = |name: &str, milli: bool| -> i64 {
         let Some(spec) = pod.spec.as_ref() else { return 0 };
         let mut sum: i64 = spec.containers.iter().map(|c| of(c, name, milli)).fold(0, i64::saturating_add);
@@ -109,7 +118,8 @@ fn total(pod: &Pod, of: impl Fn(&Container, &str, bool) -> i64) -> Amounts {
                 largest_init = largest_init.max(sidecars.saturating_add(wanted));
             }
         }
-        sum.max(largest_init).saturating_add(amount(&spec.overhead, name, milli).unwrap_or(0))
+        let whole = of_one(spec.resources.as_ref(), name, milli);
+        whole.unwrap_or(sum.max(largest_init)).saturating_add(amount(&spec.overhead, name, milli).unwrap_or(0))
     };
     Amounts { cpu_milli: one("cpu", true), memory_bytes: one("memory", false) }
 }
@@ -122,8 +132,9 @@ pub fn pod_limits(pod: &Pod) -> (Option<i64>, Option<i64>) {
             .iter()
             .chain(spec.init_containers.iter().flatten())
             .all(|c| limit(c.resources.as_ref(), name, milli).is_some_and(|v| v > 0))
+            || limit(spec.resources.as_ref(), name, milli).is_some_and(|v| v > 0)
     };
-    let sum = total(pod, |container, name, milli| limit(container.resources.as_ref(), name, milli).unwrap_or(0));
+    let sum = total(pod, limit);
     (all("cpu", true).then_some(sum.cpu_milli), all("memory", false).then_some(sum.memory_bytes))
 }
 
@@ -180,6 +191,10 @@ mod tests {
         ] {
             assert_eq!(qos(&pod(&format!("spec: {{containers: {containers}}}"))), want, "{containers}");
         }
+        let whole = pod("spec: {resources: {limits: {cpu: 1, memory: 1Mi}}, containers: [{name: a}]}");
+        assert_eq!(qos(&whole), Qos::Guaranteed);
+        assert_eq!(pod_requests(&whole), Amounts { cpu_milli: 1000, memory_bytes: 1 << 20 });
+        assert_eq!(pod_limits(&whole), (Some(1000), Some(1 << 20)));
     }
 
     #[test]

@@ -1,4 +1,5 @@
 //! Putting a kubelet together and running it.
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,7 +19,6 @@ use crate::kubelet::Kubelet;
 use crate::objects::Objects;
 use crate::pods::Pods;
 use crate::probes::results::Results;
-use crate::resources::Amounts;
 use crate::{Error, housekeeping, log_rotation, node, pleg, server, sources};
 
 const RUNTIME_POLL: Duration = Duration::from_millis(200);
@@ -30,7 +30,11 @@ const CAP_SYS_RESOURCE: u32 = 24;
 /// # Errors
 /// The configuration is wrong, a folder cannot be made, or the API server's address cannot be had.
 pub async fn run(flags: Flags, connection: Option<Connection>, shutdown: CancellationToken) -> Result<(), Error> {
-    let config = Arc::new(config::load(&flags)?);
+    let mut config = config::load(&flags)?;
+    if config.node_ips.is_empty() {
+        config.node_ips = vec![default_address()];
+    }
+    let config = Arc::new(config);
     let runtime: Arc<dyn Runtime> = Arc::new(match &config.image_endpoint {
         Some(images) => cri::Client::with_image_endpoint(&config.runtime_endpoint, images)?,
         None => cri::Client::new(&config.runtime_endpoint)?,
@@ -161,7 +165,9 @@ async fn start(
         None => config.cgroup_driver.as_deref().unwrap_or("cgroupfs"),
     };
     let cgroups = Cgroups::detect(&config, driver);
-    cgroups.make_top().map_err(|e| Error::Invalid(format!("cannot make the cgroups of pods: {e}")))?;
+    cgroups
+        .make_top(&config.reserved, facts.amounts())
+        .map_err(|e| Error::Invalid(format!("cannot make the cgroups of pods: {e}")))?;
     let cache = |client: &kube::Client| {
         let selection = Selection::field("metadata.name", &config.node_name);
         let nodes = Cache::<Node>::start(Api::all(client.clone()), &selection, stop);
@@ -177,18 +183,16 @@ async fn start(
     let caches = client.as_ref().map(cache);
     let recorder = client.as_ref().map(|c| Recorder::new(c.clone(), "kubelet", &config.node_name, stop.clone()));
     let kubelet = Arc::new(Kubelet {
-        host_ips: host_ips(&config),
+        host_ips: config.node_ips.iter().map(ToString::to_string).collect(),
         objects: Objects::new(client.clone()),
         images: Images::default(),
         cgroups,
         results: Results::default(),
         services: caches.as_ref().map(|(_, services, _)| services.clone()),
         node: caches.as_ref().map(|(nodes, _, _)| nodes.clone()),
-        capacity: Amounts { cpu_milli: facts.cpus * 1000, memory_bytes: facts.memory_bytes },
-        allocatable: Amounts {
-            cpu_milli: facts.cpus * 1000,
-            memory_bytes: facts.memory_bytes.saturating_sub(node::conditions::MEMORY_THRESHOLD_BYTES),
-        },
+        capacity: facts.amounts(),
+        allocatable: config.reserved.allocatable(facts.amounts()),
+        allocatable_disk_bytes: config.reserved.allocatable_disk(facts.ephemeral_storage_bytes),
         oom_floor: oom_floor(),
         pods: Pods::default(),
         config: config.clone(),
@@ -230,17 +234,14 @@ async fn start(
     Ok(running)
 }
 
-/// The addresses given, or that of the interface with the default route.
-fn host_ips(config: &Config) -> Vec<String> {
-    if !config.node_ips.is_empty() {
-        return config.node_ips.iter().map(ToString::to_string).collect();
-    }
+/// The address of the interface with the default route: the node's, when none is given.
+fn default_address() -> IpAddr {
     // Connecting a datagram socket sends nothing; it only chooses the local address.
     let chosen = std::net::UdpSocket::bind("0.0.0.0:0").and_then(|socket| {
         socket.connect("192.0.2.1:9")?;
         socket.local_addr()
     });
-    vec![chosen.map_or_else(|_| "127.0.0.1".to_owned(), |address| address.ip().to_string())]
+    chosen.map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |address| address.ip())
 }
 
 /// The lowest OOM score containers may get: without the capability, no lower than our own.

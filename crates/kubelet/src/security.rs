@@ -1,20 +1,43 @@
 //! Security contexts in the runtime's terms. Pure.
 use cri::v1;
-use k8s_openapi::api::core::v1::{Container, Pod, SeccompProfile};
+use k8s_openapi::api::core::v1::{AppArmorProfile, Container, Pod, SELinuxOptions, SeccompProfile};
 
+use crate::config::Config;
 use crate::spec::{self, Kind};
 
-fn seccomp(profile: Option<&SeccompProfile>, root: &std::path::Path) -> v1::SecurityProfile {
+fn seccomp(profile: Option<&SeccompProfile>, config: &Config) -> v1::SecurityProfile {
     use v1::security_profile::ProfileType;
     let (kind, reference) = match profile.map(|p| p.type_.as_str()) {
         Some("RuntimeDefault") => (ProfileType::RuntimeDefault, String::new()),
         Some("Localhost") => {
             let file = profile.and_then(|p| p.localhost_profile.as_deref()).unwrap_or_default();
-            (ProfileType::Localhost, root.join("seccomp").join(file).to_string_lossy().into_owned())
+            (ProfileType::Localhost, config.root_dir.join("seccomp").join(file).to_string_lossy().into_owned())
         }
+        None if config.seccomp_default => (ProfileType::RuntimeDefault, String::new()),
         _ => (ProfileType::Unconfined, String::new()),
     };
     v1::SecurityProfile { profile_type: kind.into(), localhost_ref: reference }
+}
+
+fn apparmor(profile: Option<&AppArmorProfile>) -> Option<v1::SecurityProfile> {
+    use v1::security_profile::ProfileType;
+    let profile = profile?;
+    let (kind, reference) = match profile.type_.as_str() {
+        "RuntimeDefault" => (ProfileType::RuntimeDefault, String::new()),
+        "Localhost" => (ProfileType::Localhost, profile.localhost_profile.clone().unwrap_or_default()),
+        _ => (ProfileType::Unconfined, String::new()),
+    };
+    Some(v1::SecurityProfile { profile_type: kind.into(), localhost_ref: reference })
+}
+
+fn selinux(options: Option<&SELinuxOptions>) -> Option<v1::SeLinuxOption> {
+    let options = options?;
+    Some(v1::SeLinuxOption {
+        user: options.user.clone().unwrap_or_default(),
+        role: options.role.clone().unwrap_or_default(),
+        r#type: options.type_.clone().unwrap_or_default(),
+        level: options.level.clone().unwrap_or_default(),
+    })
 }
 
 fn number(value: i64) -> v1::Int64Value {
@@ -53,7 +76,7 @@ fn supplemental(pod: &Pod) -> Vec<i64> {
 }
 
 /// The sandbox's security context.
-pub fn sandbox(pod: &Pod, root: &std::path::Path) -> v1::LinuxSandboxSecurityContext {
+pub fn sandbox(pod: &Pod, config: &Config) -> v1::LinuxSandboxSecurityContext {
     let context = spec::spec(pod).security_context.as_ref();
     let all = spec::spec(pod).containers.iter().chain(spec::init_containers(pod));
     v1::LinuxSandboxSecurityContext {
@@ -64,9 +87,10 @@ pub fn sandbox(pod: &Pod, root: &std::path::Path) -> v1::LinuxSandboxSecurityCon
         privileged: all.into_iter().any(privileged),
         // The pause process needs nothing special; upstream confines it whatever the containers ask for.
         seccomp: Some(match context.and_then(|c| c.seccomp_profile.as_ref()) {
-            Some(profile) => seccomp(Some(profile), root),
+            Some(profile) => seccomp(Some(profile), config),
             None => v1::SecurityProfile::default(),
         }),
+        selinux_options: selinux(context.and_then(|c| c.se_linux_options.as_ref())),
         ..Default::default()
     }
 }
@@ -77,7 +101,7 @@ pub fn container(
     kind: Kind,
     container: &Container,
     target_id: Option<String>,
-    root: &std::path::Path,
+    config: &Config,
 ) -> v1::LinuxContainerSecurityContext {
     let own = container.security_context.clone().unwrap_or_default();
     let shared = spec::spec(pod).security_context.as_ref();
@@ -117,7 +141,9 @@ pub fn container(
             "/sys/devices/virtual/powercap",
         ]),
         readonly_paths: paths(&["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"]),
-        seccomp: Some(seccomp(profile, root)),
+        seccomp: Some(seccomp(profile, config)),
+        apparmor: apparmor(own.app_armor_profile.as_ref().or(shared.and_then(|c| c.app_armor_profile.as_ref()))),
+        selinux_options: selinux(own.se_linux_options.as_ref().or(shared.and_then(|c| c.se_linux_options.as_ref()))),
         ..Default::default()
     }
 }

@@ -4,11 +4,7 @@ use k8s_openapi::api::core::v1::{ContainerImage, NodeCondition};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::facts;
-
-/// Upstream's default hard eviction thresholds.
-pub const MEMORY_THRESHOLD_BYTES: i64 = 100 * 1024 * 1024;
-const DISK_THRESHOLD_PERCENT: u64 = 10;
-const INODES_THRESHOLD_PERCENT: u64 = 5;
+use crate::reserved::{Reserved, Threshold};
 
 /// How the node is right now.
 #[derive(Debug, Clone, Default)]
@@ -23,16 +19,20 @@ pub struct Health {
 
 impl Health {
     /// Memory and disk against the thresholds.
-    pub fn measure(root_dir: &std::path::Path, capacity_bytes: i64) -> Self {
+    pub fn measure(root_dir: &std::path::Path, capacity_bytes: i64, limits: &Reserved) -> Self {
         let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
         let available = facts::memory(&meminfo, "MemAvailable");
-        let full = |free: u64, all: u64, percent: u64| all > 0 && free.saturating_mul(100) / all < percent;
+        let full = |free: u64, all: u64, unit: u64, limit: Threshold| {
+            let amount = |n: u64| i64::try_from(n.saturating_mul(unit)).unwrap_or(i64::MAX);
+            all > 0 && amount(free) < limit.of(amount(all))
+        };
         let disk = rustix::fs::statvfs(root_dir).is_ok_and(|s| {
-            full(s.f_bavail, s.f_blocks, DISK_THRESHOLD_PERCENT)
-                || full(s.f_favail, s.f_files, INODES_THRESHOLD_PERCENT)
+            full(s.f_bavail, s.f_blocks, s.f_frsize, limits.disk_threshold)
+                || full(s.f_favail, s.f_files, 1, limits.inodes_threshold)
         });
+        let memory_limit = limits.memory_threshold.of(capacity_bytes);
         Health {
-            memory_pressure: capacity_bytes > 0 && available > 0 && available < MEMORY_THRESHOLD_BYTES,
+            memory_pressure: capacity_bytes > 0 && available > 0 && available < memory_limit,
             disk_pressure: disk,
             ..Health::default()
         }

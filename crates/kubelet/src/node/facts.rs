@@ -3,6 +3,8 @@ use std::fs;
 
 use cri::Runtime;
 
+use crate::resources::Amounts;
+
 /// The version of the API that this kubelet was written for.
 pub const KUBELET_VERSION: &str = concat!("v1.36.2+ferrokube.", env!("CARGO_PKG_VERSION"));
 
@@ -22,6 +24,13 @@ pub struct Facts {
     pub runtime_version: String,
     pub architecture: &'static str,
     pub swap_bytes: i64,
+}
+
+impl Facts {
+    /// CPU and memory, as pods ask for them.
+    pub fn amounts(&self) -> Amounts {
+        Amounts { cpu_milli: self.cpus * 1000, memory_bytes: self.memory_bytes }
+    }
 }
 
 fn line(path: &str) -> String {

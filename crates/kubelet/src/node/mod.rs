@@ -94,7 +94,7 @@ async fn observe(setup: &Setup) -> Health {
         Ok(answer) => runtime_problem(&answer),
         Err(error) => Some(format!("container runtime is down: {}", error.message())),
     };
-    Health { problem, ..Health::measure(&setup.config.root_dir, setup.facts.memory_bytes) }
+    Health { problem, ..Health::measure(&setup.config.root_dir, setup.facts.memory_bytes, &setup.config.reserved) }
 }
 
 fn runtime_problem(answer: &v1::StatusResponse) -> Option<String> {

@@ -8,7 +8,7 @@ use k8s_openapi::api::core::v1::{
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
-use super::conditions::{self, Health, MEMORY_THRESHOLD_BYTES};
+use super::conditions::{self, Health};
 use super::facts::{Facts, KUBELET_VERSION};
 use crate::config::Config;
 
@@ -16,6 +16,10 @@ type Resources = BTreeMap<String, Quantity>;
 
 fn bytes(n: i64) -> Quantity {
     Quantity(if n % 1024 == 0 { format!("{}Ki", n / 1024) } else { n.to_string() })
+}
+
+fn quantity_of_milli(milli: i64) -> Quantity {
+    Quantity(if milli % 1000 == 0 { (milli / 1000).to_string() } else { format!("{milli}m") })
 }
 
 fn page_name(size: i64) -> String {
@@ -37,13 +41,14 @@ fn capacity(config: &Config, facts: &Facts) -> Resources {
     all
 }
 
-/// Capacity less what eviction keeps free.
+/// Capacity less what is reserved and what eviction keeps free.
 fn allocatable(config: &Config, facts: &Facts) -> Resources {
     let mut all = capacity(config, facts);
     let huge: i64 = facts.huge_pages.iter().map(|(_, total)| total).sum();
-    let memory = facts.memory_bytes.saturating_sub(MEMORY_THRESHOLD_BYTES).saturating_sub(huge).max(0);
-    all.insert("memory".into(), bytes(memory));
-    let disk = facts.ephemeral_storage_bytes - facts.ephemeral_storage_bytes / 10;
+    let free = config.reserved.allocatable(facts.amounts());
+    all.insert("cpu".into(), quantity_of_milli(free.cpu_milli));
+    all.insert("memory".into(), bytes(free.memory_bytes.saturating_sub(huge).max(0)));
+    let disk = config.reserved.allocatable_disk(facts.ephemeral_storage_bytes);
     all.insert("ephemeral-storage".into(), Quantity(disk.to_string()));
     all
 }
@@ -76,6 +81,7 @@ pub fn new(config: &Config, facts: &Facts, port: u16, health: &Health, now: Time
             ..Default::default()
         },
         spec: Some(NodeSpec {
+            provider_id: config.provider_id.clone(),
             taints: Some(config.register_with_taints.clone()).filter(|t| !t.is_empty()),
             ..Default::default()
         }),

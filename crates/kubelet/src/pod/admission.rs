@@ -14,15 +14,20 @@ pub struct View<'a> {
     pub allocatable: Amounts,
     pub max_pods: usize,
     pub node: Option<&'a Node>,
+    /// Sysctls, or prefixes of them ending in `*`, that are allowed beside the safe ones.
+    pub unsafe_sysctls: &'a [String],
     pub others: &'a [Arc<Pod>],
 }
 
 /// `None`: the pod is welcome.
 pub fn admit(pod: &Pod, view: &View<'_>) -> Option<Verdict> {
+    if let Some(message) = super::sysctls::forbidden(pod, view.unsafe_sysctls) {
+        return Some(Verdict { reason: "SysctlForbidden".into(), message });
+    }
     let out_of = |name: &str, asked: i64, used: i64, capacity: i64| Verdict {
         reason: format!("OutOf{name}"),
         message: format!(
-            "Pod was rejected: Node didn't have enough resource: {name}, requested: {asked}, used: {used}, capacity: {capacity}"
+            "Node didn't have enough resource: {name}, requested: {asked}, used: {used}, capacity: {capacity}"
         ),
     };
     let count = view.others.len();
@@ -62,7 +67,7 @@ fn as_i64(count: usize) -> i64 {
 }
 
 fn predicate(name: &str, what: &str) -> Verdict {
-    Verdict { reason: name.to_owned(), message: format!("Pod was rejected: Predicate {name} failed: {what}") }
+    Verdict { reason: name.to_owned(), message: format!("Predicate {name} failed: {what}") }
 }
 
 /// (address, protocol, port)
@@ -131,6 +136,7 @@ mod tests {
             allocatable: Amounts { cpu_milli: 2000, memory_bytes: 1 << 30 },
             max_pods: 2,
             node: Some(&node),
+            unsafe_sysctls: &[],
             others: &others,
         };
         for (spec, want) in [
@@ -140,6 +146,10 @@ mod tests {
             ("{nodeSelector: {a: c}, containers: [{name: a}]}", Some("NodeAffinity")),
             ("{nodeSelector: {a: b}, containers: [{name: a}]}", None),
             ("{containers: [{name: a, ports: [{containerPort: 1, hostPort: 80}]}]}", Some("NodePorts")),
+            (
+                "{securityContext: {sysctls: [{name: kernel.msgmax, value: '1'}]}, containers: []}",
+                Some("SysctlForbidden"),
+            ),
         ] {
             assert_eq!(admit(&pod(spec), &view).map(|v| v.reason).as_deref(), want, "{spec}");
         }

@@ -203,8 +203,9 @@ impl Runtime for FakeRuntime {
         Ok(v1::ContainerStatusResponse { status: Some(status), ..Default::default() })
     }
 
-    async fn update_container_resources(&self, _: &str, _: v1::LinuxContainerResources) -> Result<(), Error> {
-        unimplemented()
+    async fn update_container_resources(&self, id: &str, linux: v1::LinuxContainerResources) -> Result<(), Error> {
+        self.note(format!("update {id} {}", linux.cpu_quota));
+        Ok(())
     }
 
     async fn reopen_container_log(&self, _: &str) -> Result<(), Error> {

@@ -1,8 +1,11 @@
 //! The life of one pod on this node: a task that looks, plans, acts and reports, again and again.
 pub mod admission;
+pub mod cleanup;
 pub mod hooks;
 pub mod kill;
+pub mod resize;
 pub mod start;
+pub mod sysctls;
 pub mod worker;
 
 #[cfg(test)]

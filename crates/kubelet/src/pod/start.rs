@@ -34,8 +34,17 @@ pub async fn sandbox(kubelet: &Kubelet, pod: &Pod, attempt: u32) -> Result<(Stri
     };
     let config = sandbox_config(kubelet, pod, attempt);
     std::fs::create_dir_all(&config.log_directory).map_err(|e| failed(format!("{}: {e}", config.log_directory)))?;
-    let handler = spec::spec(pod).runtime_class_name.as_deref().unwrap_or_default();
-    let id = kubelet.runtime.run_pod_sandbox(config.clone(), handler).await.map_err(|e| failed(e.to_string()))?;
+    if spec::spec(pod).host_users == Some(false) {
+        return Err(failed("can't set `spec.hostUsers: false`, runtime does not support user namespaces".into()));
+    }
+    let handler = match spec::spec(pod).runtime_class_name.as_deref().filter(|name| !name.is_empty()) {
+        None => String::new(),
+        Some(class) => {
+            let found = kubelet.objects.runtime_handler(class).await;
+            found.map_err(|e| failed(format!("failed to get sandbox runtime: {e}")))?
+        }
+    };
+    let id = kubelet.runtime.run_pod_sandbox(config.clone(), &handler).await.map_err(|e| failed(e.to_string()))?;
     Ok((id, config))
 }
 
@@ -69,9 +78,7 @@ pub async fn container(
     };
     let wanted = Wanted { pod, container, sandbox: place.sandbox_config, tell: &tell, now: Timestamp::now() };
     let image = kubelet.images.ensure(&*kubelet.runtime, &kubelet.objects, &wanted).await.map_err(|f| {
-        if f.reason != "ErrImageNeverPull" {
-            tell(true, "Failed", format!("Error: {}", f.reason));
-        }
+        tell(true, "Failed", format!("Error: {}", f.reason));
         failure(f.reason, f.message)
     })?;
     let restarts = seen.container(&container.name).map_or(0, |previous| previous.restarts + 1);
@@ -120,6 +127,7 @@ async fn configuration(
         host_ips: &kubelet.host_ips,
         node_name: &kubelet.config.node_name,
         allocatable: kubelet.allocatable,
+        allocatable_disk_bytes: kubelet.allocatable_disk_bytes,
     };
     let env = env::variables(&source).await?;
     let target = spec::ephemeral_containers(pod).iter().find(|c| c.name == container.name);

@@ -58,6 +58,7 @@ impl Bed {
             host_ips: vec!["192.168.0.1".into()],
             capacity: amounts,
             allocatable: amounts,
+            allocatable_disk_bytes: 1 << 40,
             oom_floor: 0,
             pods: Pods::default(),
         };
@@ -105,6 +106,30 @@ fn waits(reason: &'static str) -> impl Fn(&PodStatus) -> bool {
         let state = first.and_then(|c| c.state.as_ref()?.waiting.as_ref()?.reason.as_deref());
         state == Some(reason)
     }
+}
+
+#[tokio::test]
+async fn resources_change_without_a_restart() {
+    let bed = Bed::new();
+    let with = |cpu: &str, generation: i64| {
+        let mut pod = pod(&format!("{{containers: [{{name: web, image: a, resources: {{limits: {{cpu: {cpu}}}}}}}]}}"));
+        pod.metadata.generation = Some(generation);
+        pod
+    };
+    let limit = |status: &PodStatus| {
+        let resources = status.container_statuses.as_ref()?.first()?.resources.as_ref()?;
+        resources.limits.as_ref()?.get("cpu").map(|quantity| quantity.0.clone())
+    };
+    bed.set(&with("'1'", 1));
+    bed.until("it runs", running).await;
+    bed.calls();
+    bed.set(&with("'2'", 2));
+    bed.until("it has more", |status| limit(status).as_deref() == Some("2")).await;
+    assert_eq!(bed.calls(), ["update web-0 200000"]);
+    bed.set(&with("'9'", 3));
+    let pending = |status: &PodStatus| status.conditions.iter().flatten().any(|c| c.type_ == "PodResizePending");
+    let status = bed.until("it asks for too much", pending).await;
+    assert_eq!((limit(&status).as_deref(), bed.calls().len()), (Some("2"), 0));
 }
 
 #[tokio::test]

@@ -8,12 +8,14 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Pod, PodStatus};
-use kube::api::{Api, DeleteParams, Preconditions};
+use kube::api::{Api, DeleteParams, ObjectMeta, Preconditions};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::{kill, start};
+use super::resize::Allocation;
+use super::{cleanup, kill, resize, start};
 use crate::backoff::{Backoff, go_seconds};
+use crate::env::NodeHas;
 use crate::kubelet::Kubelet;
 use crate::observed::{Observed, observe};
 use crate::plan::{self, Plan};
@@ -27,6 +29,9 @@ use crate::volumes::{self, Mounted, content};
 const RETRY: Duration = Duration::from_secs(2);
 /// Volumes whose content comes from the API are brought up to date that often (upstream's sync period).
 const REFRESH: Duration = Duration::from_secs(60);
+/// Volumes that cannot be made are tried again after this, then after twice as long, and so on.
+const FIRST_MOUNT_WAIT: Duration = Duration::from_millis(500);
+const LONGEST_MOUNT_WAIT: Duration = Duration::from_secs(32);
 
 /// What is wanted of a pod; `None`: it is gone from its source.
 pub type Desired = Option<Arc<Pod>>;
@@ -52,6 +57,11 @@ struct Memory {
     /// When the status last changed.
     reported: Option<Instant>,
     mounted: Option<(Mounted, Instant)>,
+    /// How often in a row the volumes could not be made.
+    mount_failures: u32,
+    /// What the downward API showed of the pod when the volumes were last made.
+    described: Option<ObjectMeta>,
+    allocation: Allocation,
     admitted: bool,
     killed: bool,
     /// After a failure nothing is tried again before this, whatever wakes the worker, unless the spec changed.
@@ -76,6 +86,9 @@ impl Worker {
             status: None,
             reported: None,
             mounted: None,
+            mount_failures: 0,
+            described: None,
+            allocation: Allocation::default(),
             admitted: false,
             killed: false,
             hold: None,
@@ -148,8 +161,9 @@ async fn round(kubelet: &Arc<Kubelet>, pod: &Arc<Pod>, gone: bool, ends: Option<
     }
     if !memory.admitted && memory.verdict.is_none() && !spec::is_terminal(pod) && !seen.is_running() {
         memory.verdict = kubelet.pods.admit(kubelet, pod);
-        if let Some(verdict) = &memory.verdict {
+        if let Some(verdict) = &mut memory.verdict {
             kubelet.pod_event(pod, true, &verdict.reason, &verdict.message);
+            verdict.message.insert_str(0, "Pod was rejected: ");
         }
     }
     if !memory.admitted && seen.is_running() {
@@ -167,6 +181,7 @@ async fn round(kubelet: &Arc<Kubelet>, pod: &Arc<Pod>, gone: bool, ends: Option<
         return finish(kubelet, pod, seen, memory).await;
     }
     let until_deadline = deadline(pod, memory);
+    let pod = &memory.allocation.settle(kubelet, pod);
     let next = keep_running(kubelet, pod, seen, memory).await;
     match (next, until_deadline) {
         (Next::Wait(wait), Some(left)) => Next::Wait(Some(wait.map_or(left, |wait| wait.min(left)))),
@@ -208,7 +223,7 @@ async fn end(
         _ => return Next::Wait(Some(RETRY)),
     };
     let written = (!gone).then(|| report(kubelet, pod, &after, memory, true));
-    if let Err(error) = remove_everything(kubelet, pod, &after).await {
+    if let Err(error) = cleanup::remove_everything(kubelet, pod, &after).await {
         tracing::warn!(pod = %spec::describe(pod), %error, "cannot clean up after a pod; trying again");
         return Next::Wait(Some(RETRY));
     }
@@ -225,23 +240,6 @@ async fn end(
             Next::Wait(Some(RETRY))
         }
     }
-}
-
-/// Containers, sandboxes, volumes, logs and cgroups of a pod that no longer is.
-async fn remove_everything(kubelet: &Kubelet, pod: &Pod, seen: &Observed) -> Result<(), String> {
-    for container in &seen.containers {
-        remove_container(kubelet, pod, container).await.map_err(|e| e.to_string())?;
-    }
-    for sandbox in &seen.sandboxes {
-        kubelet.runtime.remove_pod_sandbox(&sandbox.id).await.map_err(|e| e.to_string())?;
-    }
-    let uid = spec::uid(pod);
-    volumes::tear_down(&kubelet.config.root_dir, uid).map_err(|e| e.to_string())?;
-    let logs = crate::labels::pod_log_dir(&kubelet.config.pod_logs_dir, spec::namespace(pod), spec::name(pod), uid);
-    let _ = std::fs::remove_dir_all(logs);
-    kubelet.cgroups.remove_pod(uid);
-    kubelet.objects.forget(uid);
-    Ok(())
 }
 
 async fn delete_object(kubelet: &Kubelet, pod: &Pod) -> Result<(), kube::Error> {
@@ -296,27 +294,35 @@ async fn keep_running(kubelet: &Arc<Kubelet>, pod: &Arc<Pod>, seen: Observed, me
         (seen, Some(until.saturating_duration_since(Instant::now())))
     } else {
         let wait = act(kubelet, pod, &seen, &plan, memory).await;
-        memory.hold = wait.map(|wait| (Instant::now() + wait.min(RETRY), generation));
+        let longest = if memory.mount_failures > 0 { LONGEST_MOUNT_WAIT } else { RETRY };
+        memory.hold = wait.map(|wait| (Instant::now() + wait.min(longest), generation));
         match observe(&*kubelet.runtime, spec::uid(pod)).await {
             Ok(after) => (after, wait),
             Err(_) => return Next::Wait(Some(RETRY)),
         }
     };
     if !idle {
-        prune(kubelet, pod, &seen).await;
-        prune_sandboxes(kubelet, pod, &seen).await;
+        cleanup::prune(kubelet, pod, &seen).await;
+        cleanup::prune_sandboxes(kubelet, pod, &seen).await;
+    }
+    match resize::carry_out(kubelet, pod, &seen, &mut memory.allocation).await {
+        resize::Outcome::Done => {}
+        resize::Outcome::Again => wait = Some(wait.map_or(RETRY, |wait| wait.min(RETRY))),
     }
     memory.waiting.retain(|name, _| seen.container(name).is_none_or(|c| c.state != crate::observed::State::Running));
     memory.probers.keep(pod, &seen);
     let finished = plan.kill_pod && plan.create_sandbox.is_none();
     report(kubelet, pod, &seen, memory, finished);
     if volumes::is_refreshed(pod) && !finished {
-        if idle && memory.mounted.as_ref().is_none_or(|(_, at)| at.elapsed() >= REFRESH) {
+        let told = described(pod);
+        let stale = memory.described.as_ref().is_some_and(|before| *before != told);
+        if idle && (stale || memory.mounted.as_ref().is_none_or(|(_, at)| at.elapsed() >= REFRESH)) {
             match set_up_volumes(kubelet, pod).await {
                 Ok(mounted) => memory.mounted = Some((mounted, Instant::now())),
-                Err(message) => kubelet.pod_event(pod, true, "FailedMount", &message),
+                Err(messages) => messages.iter().for_each(|text| kubelet.pod_event(pod, true, "FailedMount", text)),
             }
         }
+        memory.described = Some(told);
         let since = memory.mounted.as_ref().map_or(Duration::ZERO, |(_, at)| at.elapsed());
         let refresh = REFRESH.saturating_sub(since).max(RETRY);
         wait = Some(wait.map_or(refresh, |wait| wait.min(refresh)));
@@ -328,50 +334,19 @@ async fn keep_running(kubelet: &Arc<Kubelet>, pod: &Arc<Pod>, seen: Observed, me
     Next::Wait(wait)
 }
 
-/// Of each container's former runs one is kept, for `kubectl logs --previous`.
-async fn prune(kubelet: &Kubelet, pod: &Pod, seen: &Observed) {
-    let mut count: std::collections::HashMap<&str, usize> = std::collections::HashMap::new();
-    for container in &seen.containers {
-        let runs = count.entry(&container.name).or_default();
-        *runs += 1;
-        if *runs <= 2 || container.state != crate::observed::State::Exited {
-            continue;
-        }
-        if let Err(error) = remove_container(kubelet, pod, container).await {
-            tracing::warn!(pod = %spec::describe(pod), container = %container.name, %error, "cannot remove a former run");
-        }
+/// What of a pod its volumes may show and an update may change.
+fn described(pod: &Pod) -> ObjectMeta {
+    ObjectMeta {
+        labels: pod.metadata.labels.clone(),
+        annotations: pod.metadata.annotations.clone(),
+        generation: pod.metadata.generation,
+        ..ObjectMeta::default()
     }
 }
 
-/// Sandboxes that are over and hold no container any more, except the newest.
-async fn prune_sandboxes(kubelet: &Kubelet, pod: &Pod, seen: &Observed) {
-    for old in seen.sandboxes.iter().skip(1).filter(|s| !s.ready) {
-        if seen.containers.iter().any(|c| c.sandbox_id == old.id) {
-            continue;
-        }
-        if let Err(error) = kubelet.runtime.remove_pod_sandbox(&old.id).await {
-            tracing::warn!(pod = %spec::describe(pod), %error, "cannot remove a former sandbox");
-        }
-    }
-}
-
-async fn remove_container(
-    kubelet: &Kubelet,
-    pod: &Pod,
-    container: &crate::observed::Container,
-) -> Result<(), cri::Error> {
-    kubelet.runtime.remove_container(&container.id).await?;
-    let link = crate::labels::log_link_name(spec::name(pod), spec::namespace(pod), &container.name, &container.id);
-    let _ = std::fs::remove_file(kubelet.config.container_log_links.join(link));
-    if !container.log_path.is_empty() {
-        let _ = std::fs::remove_file(&container.log_path);
-    }
-    Ok(())
-}
-
-async fn set_up_volumes(kubelet: &Kubelet, pod: &Pod) -> Result<Mounted, String> {
-    let source =
-        content::Source { pod, objects: &kubelet.objects, allocatable: kubelet.allocatable, now: Timestamp::now() };
+async fn set_up_volumes(kubelet: &Kubelet, pod: &Pod) -> Result<Mounted, Vec<String>> {
+    let node = NodeHas { amounts: kubelet.allocatable, disk_bytes: kubelet.allocatable_disk_bytes };
+    let source = content::Source { pod, objects: &kubelet.objects, node, now: Timestamp::now() };
     volumes::set_up(&kubelet.config.root_dir, &source).await
 }
 
@@ -409,6 +384,9 @@ async fn act(
         kubelet.pod_event(pod, true, "FailedCreatePodContainer", &text);
         return Some(RETRY);
     }
+    if let Err(error) = kubelet.cgroups.set_burstable(kubelet.pods.burstable_cpu_milli()) {
+        tracing::warn!(%error, "cannot give the burstable pods their share of the CPUs");
+    }
     // A killed container's end has to be seen before its successor is numbered.
     let fresh = match plan.kill.is_empty() && !plan.kill_pod {
         true => None,
@@ -444,14 +422,17 @@ async fn start_all(
     let (volumes, sandbox) = tokio::join!(volumes, sandbox);
     let mounted = match volumes {
         Ok((mounted, fresh)) => {
+            memory.mount_failures = 0;
             if fresh {
                 memory.mounted = Some((mounted.clone(), Instant::now()));
             }
             mounted
         }
-        Err(message) => {
-            kubelet.pod_event(pod, true, "FailedMount", &message);
-            return Some(RETRY);
+        Err(messages) => {
+            messages.iter().for_each(|text| kubelet.pod_event(pod, true, "FailedMount", text));
+            let wait = FIRST_MOUNT_WAIT.saturating_mul(1 << memory.mount_failures.min(16)).min(LONGEST_MOUNT_WAIT);
+            memory.mount_failures = memory.mount_failures.saturating_add(1);
+            return Some(wait);
         }
     };
     let Ok((sandbox_id, sandbox_config, new)) = sandbox else { return Some(RETRY) };
@@ -565,6 +546,7 @@ fn report(kubelet: &Kubelet, pod: &Arc<Pod>, seen: &Observed, memory: &mut Memor
         verdict: memory.verdict.as_ref(),
         terminal,
         host_ips: &kubelet.host_ips,
+        allocation: &memory.allocation,
         now: Timestamp::now(),
     });
     let target = match spec::is_static(pod) {
@@ -594,8 +576,8 @@ fn report(kubelet: &Kubelet, pod: &Arc<Pod>, seen: &Observed, memory: &mut Memor
 fn merged(own: Option<&PodStatus>, api: Option<&PodStatus>) -> Option<PodStatus> {
     let (Some(own), Some(api)) = (own, api) else { return own.or(api).cloned() };
     let mut status = own.clone();
-    let foreign = api.conditions.iter().flatten().filter(|c| !conditions::OWNED.contains(&c.type_.as_str())).cloned();
-    let mine = own.conditions.iter().flatten().filter(|c| conditions::OWNED.contains(&c.type_.as_str())).cloned();
+    let foreign = api.conditions.iter().flatten().filter(|c| !conditions::is_ours(&c.type_)).cloned();
+    let mine = own.conditions.iter().flatten().filter(|c| conditions::is_ours(&c.type_)).cloned();
     status.conditions = Some(foreign.chain(mine).collect());
     Some(status)
 }

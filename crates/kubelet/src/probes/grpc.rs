@@ -1,26 +1,53 @@
 //! gRPC probes: one `grpc.health.v1.Health/Check` over plain HTTP/2.
 //!
 //! The two messages are a string and an enum, so they are written and read by hand.
+use std::time::Duration;
+
 use bytes::{BufMut, Bytes, BytesMut};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::TcpStream;
 
-use super::{authority, dial_error};
+use super::authority;
+use crate::backoff::go_seconds;
 
 const MAX_ANSWER_BYTES: usize = 4096;
 const SERVING: u8 = 1;
+/// The names of gRPC's status codes, in their order.
+const CODES: [&str; 17] = [
+    "OK",
+    "Canceled",
+    "Unknown",
+    "InvalidArgument",
+    "DeadlineExceeded",
+    "NotFound",
+    "AlreadyExists",
+    "PermissionDenied",
+    "ResourceExhausted",
+    "FailedPrecondition",
+    "Aborted",
+    "OutOfRange",
+    "Unimplemented",
+    "Internal",
+    "Unavailable",
+    "DataLoss",
+    "Unauthenticated",
+];
 
 /// Asks whether `service` is serving.
 ///
 /// # Errors
 /// Upstream's words for the failed probe.
-pub async fn check(host: &str, port: u16, service: &str) -> Result<(), String> {
+pub async fn check(host: &str, port: u16, service: &str, limit: Duration) -> Result<(), String> {
     let target = authority(host, port);
-    let stream = TcpStream::connect(&target)
-        .await
-        .map_err(|e| format!("failed to connect service \"{target}\": {}", dial_error(&target, &e)))?;
-    let failed = |e: hyper::Error| format!("health rpc failed: {e}");
+    // Upstream's client tries to connect until its time is up.
+    let stream = TcpStream::connect(&target).await.map_err(|_| {
+        format!(
+            "timeout: failed to connect service \"{target}\" within {}: context deadline exceeded",
+            go_seconds(limit)
+        )
+    })?;
+    let failed = |e: hyper::Error| format!("error: health rpc probe failed: {e}");
     let (mut sender, connection) =
         hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.map_err(failed)?;
     let driver = tokio::spawn(connection);
@@ -31,26 +58,33 @@ pub async fn check(host: &str, port: u16, service: &str) -> Result<(), String> {
         .body(Full::new(message(service)))
         .map_err(|e| e.to_string())?;
     let answer = sender.send_request(request).await.map_err(failed)?;
-    let early = answer.headers().get("grpc-status").cloned();
+    let text = |map: &hyper::HeaderMap, name: &str| map.get(name).and_then(|v| v.to_str().ok()).map(str::to_owned);
+    let early = (text(answer.headers(), "grpc-status"), text(answer.headers(), "grpc-message"));
     let body = Limited::new(answer.into_body(), MAX_ANSWER_BYTES)
         .collect()
         .await
-        .map_err(|e| format!("health rpc failed: {e}"))?;
-    let trailer = body.trailers().and_then(|t| t.get("grpc-status")).cloned();
+        .map_err(|e| format!("error: health rpc probe failed: {e}"))?;
+    let late = body.trailers().map(|t| (text(t, "grpc-status"), text(t, "grpc-message"))).unwrap_or_default();
     driver.abort();
-    match early.or(trailer).as_ref().and_then(|v| v.to_str().ok()) {
+    let message = early.1.or(late.1).unwrap_or_default();
+    match early.0.or(late.0).as_deref() {
         None | Some("0") => {}
         Some("12") => {
-            return Err(
-                "this server does not implement the grpc health protocol (grpc.health.v1.Health): Unimplemented".into(),
-            );
+            return Err(format!(
+                "error: this server does not implement the grpc health protocol (grpc.health.v1.Health): {message}"
+            ));
         }
-        Some(code) => return Err(format!("error: health rpc probe failed: code {code}")),
+        Some(code) => {
+            let name = code.parse::<usize>().ok().and_then(|code| CODES.get(code)).unwrap_or(&"Unknown");
+            return Err(format!("error: health rpc probe failed: rpc error: code = {name} desc = {message}"));
+        }
     }
     // Five bytes of frame, then field 1 as a varint.
     match body.to_bytes().get(5..7) {
         Some([0x08, SERVING]) => Ok(()),
-        _ => Err("service unhealthy (responded with \"NOT_SERVING\")".into()),
+        Some([0x08, 2]) => Err("service unhealthy (responded with \"NOT_SERVING\")".into()),
+        Some([0x08, 3]) => Err("service unhealthy (responded with \"SERVICE_UNKNOWN\")".into()),
+        _ => Err("service unhealthy (responded with \"UNKNOWN\")".into()),
     }
 }
 

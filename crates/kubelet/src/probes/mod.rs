@@ -16,6 +16,7 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
+use crate::backoff::go_seconds;
 use crate::kubelet::Kubelet;
 use crate::observed::{Observed, State};
 use crate::spec::{self, Kind};
@@ -130,7 +131,8 @@ impl Prober {
         }
         loop {
             ticks.tick().await;
-            let good = self.once().await;
+            // A probe that could not be made says nothing.
+            let Some(good) = self.once().await else { continue };
             run_length = if last == Some(good) { run_length + 1 } else { 1 };
             last = Some(good);
             let threshold = match good {
@@ -161,17 +163,17 @@ impl Prober {
         }
     }
 
-    async fn once(&self) -> bool {
+    async fn once(&self) -> Option<bool> {
         let limit = seconds(self.probe.timeout_seconds, 1);
         let (good, reason, text) = match self.check(limit).await {
-            Ok(None) => return true,
-            Ok(Some(warning)) => (true, "ProbeWarning", format!("{} probe warning: {warning}", self.kind.name())),
-            Err(Failed::Probe(text)) => (false, "Unhealthy", format!("{} probe failed: {text}", self.kind.name())),
-            Err(Failed::Error(text)) => (
-                false,
-                "Unhealthy",
-                format!("{} probe errored and resulted in unknown state: {text}", self.kind.name()),
-            ),
+            Ok(None) => return Some(true),
+            Ok(Some(warning)) => (Some(true), "ProbeWarning", format!("{} probe warning: {warning}", self.kind.name())),
+            Err(Failed::Probe(text)) => {
+                (Some(false), "Unhealthy", format!("{} probe failed: {text}", self.kind.name()))
+            }
+            Err(Failed::Error(text)) => {
+                (None, "Unhealthy", format!("{} probe errored and resulted in unknown state: {text}", self.kind.name()))
+            }
         };
         let text: String = text.chars().take(LONGEST_MESSAGE).collect();
         self.kubelet.container_event(&self.pod, self.list, &self.container.name, true, reason, &text);
@@ -198,13 +200,12 @@ impl Prober {
         if let Some(grpc) = &self.probe.grpc {
             let port = u16::try_from(grpc.port).unwrap_or(0);
             let service = grpc.service.as_deref().unwrap_or_default();
-            return match tokio::time::timeout(limit, grpc::check(&self.ip, port, service)).await {
+            return match tokio::time::timeout(limit, grpc::check(&self.ip, port, service, limit)).await {
                 Ok(Ok(())) => Ok(None),
                 Ok(Err(text)) => Err(Failed::Probe(text)),
-                Err(_) => Err(Failed::Probe(format!(
-                    "timeout: failed to connect service \"{}\" within {limit:?}: context deadline exceeded",
-                    authority(&self.ip, port)
-                ))),
+                Err(_) => {
+                    Err(Failed::Probe(format!("timeout: health rpc did not complete within {}", go_seconds(limit))))
+                }
             };
         }
         Ok(None)

@@ -106,6 +106,44 @@ pub fn space(path: &Path) -> Option<Space> {
     })
 }
 
+/// A network interface and what went through it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Interface {
+    pub name: String,
+    pub received: u64,
+    pub receive_errors: u64,
+    pub sent: u64,
+    pub send_errors: u64,
+}
+
+/// The interfaces in `/proc/net/dev`, but for the loopback and the ends of pods.
+pub fn interfaces(text: &str) -> Vec<Interface> {
+    let one = |line: &str| {
+        let (name, numbers) = line.split_once(':')?;
+        let name = name.trim();
+        let numbers: Vec<u64> = numbers.split_whitespace().map(|n| n.parse().unwrap_or(0)).collect();
+        let at = |index: usize| numbers.get(index).copied().unwrap_or(0);
+        let counts = name != "lo" && !name.starts_with("veth");
+        counts.then(|| Interface {
+            name: name.to_owned(),
+            received: at(0),
+            receive_errors: at(2),
+            sent: at(8),
+            send_errors: at(10),
+        })
+    };
+    text.lines().filter_map(one).collect()
+}
+
+/// The interface of the route to everywhere in `/proc/net/route`.
+pub fn default_interface(text: &str) -> Option<String> {
+    text.lines().find_map(|line| {
+        let mut words = line.split_whitespace();
+        let name = words.next()?;
+        (words.next()? == "00000000").then(|| name.to_owned())
+    })
+}
+
 /// How many processes there may be, and how many there are.
 pub fn processes() -> (i64, i64) {
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
@@ -124,6 +162,10 @@ mod tests {
         assert_eq!(cgroup_cpu("usage_usec 12\nuser_usec 3\n"), Some(12_000));
         assert_eq!(cgroup_cpu(""), None);
         assert_eq!(stat_cpu("cpu  1 2 3 100 200 4 5 6 7 8\ncpu0 9\n"), 21 * 10_000_000);
+        assert_eq!(default_interface("Iface Destination\neth0 0000000A x\neth1 00000000 x\n").as_deref(), Some("eth1"));
+        let dev = "Inter-|\n face |bytes\n lo: 1 1\neth0: 10 1 2 0 0 0 0 0 20 1 3 0 0 0 0 0\n";
+        let eth0 = Interface { name: "eth0".into(), received: 10, receive_errors: 2, sent: 20, send_errors: 3 };
+        assert_eq!(interfaces(dev), [eth0]);
         let found =
             memory("MemTotal: 100 kB\nMemFree: 40 kB\nInactive: 9 kB\nInactive(file): 10 kB\nAnonPages: 5 kB\n");
         let wanted =

@@ -151,12 +151,16 @@ pub async fn summary(server: &Server) -> Answer {
     };
     let usage = server.node.look();
     let space = node_usage::space(&state.config.root_dir);
-    let mut shown = json!({"node": node(server, &usage, space), "pods": pods.iter().map(pod).collect::<Vec<_>>()});
+    let images = state.runtime.image_fs_info().await.unwrap_or_default();
+    let mut shown = json!({
+        "node": node(server, &usage, space, &images),
+        "pods": pods.iter().map(pod).collect::<Vec<_>>(),
+    });
     prune(&mut shown);
     answer::json(&shown)
 }
 
-fn node(server: &Server, usage: &Usage, space: Option<Space>) -> Value {
+fn node(server: &Server, usage: &Usage, space: Option<Space>, images: &v1::ImageFsInfoResponse) -> Value {
     let (most, present) = node_usage::processes();
     json!({
         "nodeName": server.state.config.node_name,
@@ -182,8 +186,44 @@ fn node(server: &Server, usage: &Usage, space: Option<Space>) -> Value {
             "inodes": space.inodes,
             "inodesUsed": space.inodes.saturating_sub(space.inodes_free),
         })),
+        "network": node_network(usage),
+        "runtime": {"imageFs": images.image_filesystems.first().and_then(image_fs)},
         "rlimit": {"time": stamp(usage.time.as_nanosecond()), "maxpid": most, "curproc": present},
     })
+}
+
+/// The interfaces of the node; first the one with the default route.
+fn node_network(usage: &Usage) -> Value {
+    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+    let all = node_usage::interfaces(&read("/proc/net/dev"));
+    let default = node_usage::default_interface(&read("/proc/net/route"));
+    let show = |i: &node_usage::Interface| {
+        Map::from_iter([
+            ("name".to_owned(), json!(i.name)),
+            ("rxBytes".to_owned(), json!(i.received)),
+            ("rxErrors".to_owned(), json!(i.receive_errors)),
+            ("txBytes".to_owned(), json!(i.sent)),
+            ("txErrors".to_owned(), json!(i.send_errors)),
+        ])
+    };
+    let mut shown = all.iter().find(|i| Some(&i.name) == default.as_ref()).map(show).unwrap_or_default();
+    shown.insert("time".into(), json!(stamp(usage.time.as_nanosecond())));
+    shown.insert("interfaces".into(), json!(all.iter().map(show).collect::<Vec<_>>()));
+    Value::Object(shown)
+}
+
+/// The file system that images lie on, and what of it they take.
+fn image_fs(usage: &v1::FilesystemUsage) -> Option<Value> {
+    let space = node_usage::space(std::path::Path::new(&usage.fs_id.as_ref()?.mountpoint))?;
+    Some(json!({
+        "time": stamp(usage.timestamp.into()),
+        "availableBytes": space.available,
+        "capacityBytes": space.capacity,
+        "usedBytes": value(usage.used_bytes.as_ref()),
+        "inodesFree": space.inodes_free,
+        "inodes": space.inodes,
+        "inodesUsed": value(usage.inodes_used.as_ref()),
+    }))
 }
 
 fn pod(pod: &PodUsage) -> Value {
@@ -246,7 +286,9 @@ fn memory(usage: &v1::MemoryUsage) -> Value {
 
 fn network(usage: &v1::NetworkUsage) -> Value {
     let mut shown = usage.default_interface.as_ref().map(interface).unwrap_or_default();
-    shown.insert("time".into(), json!(stamp(usage.timestamp.into())));
+    // Containerd before 1.7 gives no time with it.
+    let time = if usage.timestamp > 0 { usage.timestamp.into() } else { Timestamp::now().as_nanosecond() };
+    shown.insert("time".into(), json!(stamp(time)));
     let others: Vec<_> = usage.default_interface.iter().chain(&usage.interfaces).map(interface).collect();
     shown.insert("interfaces".into(), json!(others));
     Value::Object(shown)

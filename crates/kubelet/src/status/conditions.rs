@@ -8,6 +8,15 @@ use crate::spec;
 /// The types the kubelet owns; all others are kept as they are.
 pub const OWNED: [&str; 5] = ["PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled"];
 
+/// Types the kubelet shows only while they hold (KEP-1287).
+pub const RESIZE_PENDING: &str = "PodResizePending";
+pub const RESIZE_IN_PROGRESS: &str = "PodResizeInProgress";
+
+/// Whether only the kubelet says what a condition of that type says.
+pub fn is_ours(type_: &str) -> bool {
+    OWNED.contains(&type_) || type_ == RESIZE_PENDING || type_ == RESIZE_IN_PROGRESS
+}
+
 struct Outcome {
     good: bool,
     reason: &'static str,
@@ -27,8 +36,7 @@ impl Outcome {
 /// All conditions for a status whose other parts are done.
 pub fn all(view: &View<'_>, status: &PodStatus) -> Vec<PodCondition> {
     let old = view.old.and_then(|old| old.conditions.as_deref()).unwrap_or_default();
-    let mut conditions: Vec<PodCondition> =
-        old.iter().filter(|c| !OWNED.contains(&c.type_.as_str())).cloned().collect();
+    let mut conditions: Vec<PodCondition> = old.iter().filter(|c| !is_ours(&c.type_)).cloned().collect();
     let phase = status.phase.as_deref().unwrap_or_default();
     let containers = containers_ready(view, status, phase);
     let ready = ready(view, &containers, &conditions);
@@ -40,7 +48,15 @@ pub fn all(view: &View<'_>, status: &PodStatus) -> Vec<PodCondition> {
         containers,
         Outcome::good(),
     ];
-    for (type_, outcome) in OWNED.into_iter().zip(outcomes) {
+    let resize = [
+        (RESIZE_PENDING, view.allocation.pending.as_ref().map(|p| (p.reason(), p.message.clone()))),
+        (RESIZE_IN_PROGRESS, view.allocation.failure.as_ref().map(|message| ("Error", message.clone()))),
+    ];
+    let resize = resize.into_iter().filter_map(|(type_, told)| {
+        let (reason, message) = told?;
+        Some((type_, Outcome { good: true, reason, message }))
+    });
+    for (type_, outcome) in OWNED.into_iter().zip(outcomes).chain(resize) {
         let word = if outcome.good { "True" } else { "False" };
         let before = old.iter().find(|c| c.type_ == type_);
         let transition = before.filter(|c| c.status == word).and_then(|c| c.last_transition_time.clone());

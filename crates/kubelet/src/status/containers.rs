@@ -45,7 +45,7 @@ fn one(view: &View<'_>, kind: Kind, container: &Container) -> ContainerStatus {
     let old = old_status(view, kind, &container.name);
     let mut status = match same_name.next() {
         Some(newest) => {
-            let mut status = converted(container, newest);
+            let mut status = converted(view, container, newest);
             if let Some(before) = same_name.next() {
                 let state = state_of(before);
                 status.last_state = Some(state).filter(|state| state.terminated.is_some());
@@ -83,7 +83,9 @@ fn absent(view: &View<'_>, kind: Kind, container: &Container, old: Option<&Conta
         return old.clone();
     }
     status.last_state.clone_from(&old.last_state);
-    if old_state.running.is_some() || (view.terminal && old_state.terminated.is_none()) {
+    // A container whose turn never came is not lost: it goes on waiting, and shows what it waited for.
+    let never_started = kind == Kind::Main && initializing && !initialized(view);
+    if old_state.running.is_some() || (view.terminal && old_state.terminated.is_none() && !never_started) {
         // It ran, and is gone without a trace.
         let lost = ContainerStateTerminated {
             exit_code: 137,
@@ -105,6 +107,15 @@ fn absent(view: &View<'_>, kind: Kind, container: &Container, old: Option<&Conta
         status.last_state = Some(old_state);
     }
     status
+}
+
+/// Whether all init containers have done their work, as far as the former status and the runtime tell.
+fn initialized(view: &View<'_>) -> bool {
+    spec::init_containers(view.pod).iter().all(|container| match view.seen.container(&container.name) {
+        Some(seen) if spec::is_sidecar(container) => seen.started_at_ns > 0,
+        Some(seen) => seen.state == State::Exited && seen.exit_code == 0,
+        None => old_status(view, Kind::Init, &container.name).is_some_and(|status| status.ready),
+    })
 }
 
 /// A container that is to be started and cannot be shows as waiting, with the reason.
@@ -202,7 +213,7 @@ fn state_of(seen: &observed::Container) -> ContainerState {
     }
 }
 
-fn converted(container: &Container, seen: &observed::Container) -> ContainerStatus {
+fn converted(view: &View<'_>, container: &Container, seen: &observed::Container) -> ContainerStatus {
     let running = seen.state == State::Running;
     let resources = container.resources.clone();
     ContainerStatus {
@@ -213,7 +224,7 @@ fn converted(container: &Container, seen: &observed::Container) -> ContainerStat
         restart_count: i32::try_from(seen.restarts).unwrap_or(i32::MAX),
         state: Some(state_of(seen)),
         allocated_resources: resources.as_ref().and_then(|r| r.requests.clone()).filter(|r| running && !r.is_empty()),
-        resources: if running { Some(resources.unwrap_or_default()) } else { None },
+        resources: running.then(|| view.allocation.applied(&seen.id).cloned().or(resources).unwrap_or_default()),
         volume_mounts: mounts(container),
         user: seen.user.as_ref().map(|user| ContainerUser {
             linux: Some(LinuxContainerUser {

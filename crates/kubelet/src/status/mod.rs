@@ -11,6 +11,7 @@ use k8s_openapi::api::core::v1::{ContainerStatus, HostIP, Pod, PodIP, PodStatus}
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use crate::observed::Observed;
+use crate::pod::resize::Allocation;
 use crate::probes::results::Results;
 use crate::{resources, spec};
 
@@ -36,6 +37,7 @@ pub struct View<'a> {
     /// No container of the pod will be started any more.
     pub terminal: bool,
     pub host_ips: &'a [String],
+    pub allocation: &'a Allocation,
     pub now: Timestamp,
 }
 

@@ -57,6 +57,9 @@ fn conditions(before: Option<&Value>, after: &Value, changes: &mut Map<String, V
             }
         }
     }
+    // One that no longer holds has to be named to go.
+    let gone = old.iter().filter(|o| !new.iter().any(|n| same(n, o)));
+    changed.extend(gone.filter_map(|o| Some(json!({"$patch": "delete", "type": o.get("type")?}))));
     if !changed.is_empty() {
         let order: Vec<Value> = new.iter().filter_map(|c| Some(json!({"type": c.get("type")?}))).collect();
         changes.insert("$setElementOrder/conditions".into(), Value::Array(order));

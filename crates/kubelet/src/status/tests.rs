@@ -2,6 +2,7 @@
 use super::*;
 use crate::observed::{Container as Seen, Sandbox, State};
 use crate::probes::results::ProbeKind;
+use k8s_openapi::api::core::v1::PodCondition;
 
 fn pod(spec: &str) -> Pod {
     let value = apimachinery::codec::yaml::parse(&format!(
@@ -35,7 +36,19 @@ fn status(pod: &Pod, seen: &Observed, waiting: &Waiting, terminal: bool, old: Op
     let probes = Results::default();
     let now = Timestamp::from_second(100).expect("in range");
     let host_ips = ["192.168.0.1".to_owned()];
-    generate(&View { pod, seen, probes: &probes, waiting, old, verdict: None, terminal, host_ips: &host_ips, now })
+    let allocation = Allocation::default();
+    generate(&View {
+        pod,
+        seen,
+        probes: &probes,
+        waiting,
+        old,
+        verdict: None,
+        terminal,
+        host_ips: &host_ips,
+        allocation: &allocation,
+        now,
+    })
 }
 
 /// `phase reason/…` of the conditions and states, in one line.
@@ -149,6 +162,18 @@ fn lines() {
 }
 
 #[test]
+fn what_an_init_container_kept_from_running_goes_on_waiting() {
+    let pod = pod("{restartPolicy: Never, initContainers: [{name: i}], containers: [{name: web}]}");
+    let waiting = Waiting::new();
+    let before = status(&pod, &seen(vec![container("i", State::Running, 0)]), &waiting, false, None);
+    let after = status(&pod, &seen(vec![container("i", State::Exited, 1)]), &waiting, true, Some(&before));
+    assert_eq!(
+        line(&after),
+        "Failed Ready=False(PodFailed|) Init=False(ContainersNotInitialized|containers with incomplete status: [i]) i:exit1,web:PodInitializing"
+    );
+}
+
+#[test]
 fn a_crash_loop_keeps_the_last_state() {
     let waiting = Waiting::from([("web".to_owned(), ("CrashLoopBackOff".to_owned(), "m".to_owned()))]);
     let mut dead = container("web", State::Exited, 1);
@@ -179,6 +204,7 @@ fn readiness_needs_the_probe() {
             verdict: None,
             terminal: false,
             host_ips: &host_ips,
+            allocation: &Allocation::default(),
             now,
         });
         status.container_statuses.expect("one")[0].ready
@@ -202,4 +228,19 @@ fn patches_hold_only_changes() {
     assert_eq!(types, ["Ready", "ContainersReady"]);
     assert!(status["conditions"][0]["reason"].is_null(), "the old reason is taken away");
     assert!(!status.contains_key("hostIP"));
+}
+
+#[test]
+fn a_condition_that_no_longer_holds_is_deleted() {
+    let pod = pod("{containers: [{name: web}]}");
+    let new = status(&pod, &seen(vec![]), &Waiting::new(), false, None);
+    let mut old = new.clone();
+    let pending =
+        PodCondition { type_: conditions::RESIZE_PENDING.into(), status: "True".into(), ..Default::default() };
+    old.conditions.get_or_insert_default().push(pending);
+    let patch = patch::patch("u", Some(&old), &new).expect("differs");
+    assert_eq!(
+        patch["status"]["conditions"],
+        serde_json::json!([{"$patch": "delete", "type": conditions::RESIZE_PENDING}])
+    );
 }

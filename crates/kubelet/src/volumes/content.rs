@@ -5,9 +5,8 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{DownwardAPIVolumeFile, KeyToPath, Pod, ProjectedVolumeSource, Volume};
 
 use super::atomic::{File, Files};
-use crate::env::{field, resource_field};
+use crate::env::{NodeHas, field, resource_field};
 use crate::objects::{Missing, Objects};
-use crate::resources::Amounts;
 use crate::spec;
 
 const DEFAULT_MODE: i32 = 0o644;
@@ -18,7 +17,7 @@ type Data = BTreeMap<String, Vec<u8>>;
 pub struct Source<'a> {
     pub pod: &'a Pod,
     pub objects: &'a Objects,
-    pub allocatable: Amounts,
+    pub node: NodeHas,
     pub now: Timestamp,
 }
 
@@ -81,7 +80,7 @@ impl Source<'_> {
                     let name = from.container_name.as_deref().unwrap_or_default();
                     let (_, container) =
                         spec::find(self.pod, name).ok_or_else(|| format!("container \"{name}\" not found"))?;
-                    resource_field(&container, &from.resource, from.divisor.as_ref(), self.allocatable)?
+                    resource_field(&container, &from.resource, from.divisor.as_ref(), self.node)?
                 }
                 _ => continue,
             };

@@ -32,15 +32,16 @@ fn volume_dir(root: &Path, uid: &str, plugin: &str, name: &str) -> PathBuf {
 /// Makes all volumes of a pod, or brings their content up to date.
 ///
 /// # Errors
-/// The text of the `FailedMount` event.
-pub async fn set_up(root: &Path, source: &Source<'_>) -> Result<Mounted, String> {
-    let mut mounted = Mounted::new();
+/// The text of a `FailedMount` event for each volume that cannot be made.
+pub async fn set_up(root: &Path, source: &Source<'_>) -> Result<Mounted, Vec<String>> {
+    let (mut mounted, mut failures) = (Mounted::new(), Vec::new());
     for volume in spec::spec(source.pod).volumes.iter().flatten() {
-        let path = one(root, source, volume).await;
-        let wrap = |e| format!("MountVolume.SetUp failed for volume \"{}\" : {e}", volume.name);
-        mounted.insert(volume.name.clone(), path.map_err(wrap)?);
+        match one(root, source, volume).await {
+            Ok(path) => drop(mounted.insert(volume.name.clone(), path)),
+            Err(e) => failures.push(format!("MountVolume.SetUp failed for volume \"{}\" : {e}", volume.name)),
+        }
     }
-    Ok(mounted)
+    if failures.is_empty() { Ok(mounted) } else { Err(failures) }
 }
 
 /// Whether a pod has volumes whose content may change.
@@ -71,7 +72,11 @@ async fn one(root: &Path, source: &Source<'_>, volume: &Volume) -> Result<PathBu
     if let Some(files) = content::files(source, volume).await {
         let dir = volume_dir(root, uid, plugin, &volume.name);
         let files = files?;
-        make_dir(&dir, 0o777).map_err(text)?;
+        // Secrets, tokens and what pods are told about themselves never touch the disk.
+        match volume.config_map.is_some() {
+            true => make_dir(&dir, 0o777).map_err(text)?,
+            false => empty_dir(&dir, "Memory", None, None).map_err(text)?,
+        }
         atomic::write(&dir, &files, group).map_err(text)?;
         return Ok(dir);
     }
