@@ -10,8 +10,8 @@ use std::{
 };
 
 /// A cluster's control plane taken apart: the same certificates, one process a component.
-struct Parts {
-    cluster: Cluster,
+pub struct Parts {
+    pub cluster: Cluster,
     running: Vec<(&'static str, Vec<String>, Child)>,
 }
 
@@ -23,18 +23,24 @@ impl Parts {
         command.spawn().expect("it starts")
     }
 
-    fn start(&mut self, component: &'static str, flags: Vec<String>) {
+    pub fn start(&mut self, component: &'static str, flags: Vec<String>) {
         let child = self.spawn(component, &flags);
         self.running.push((component, flags, child));
     }
 
     /// `kill -9`, then the same again.
-    fn crash(&mut self, component: &str) {
+    pub fn crash(&mut self, component: &str) {
+        let (name, flags) = self.end(component);
+        self.start(name, flags);
+    }
+
+    /// `kill -9`; what it was started with.
+    pub fn end(&mut self, component: &str) -> (&'static str, Vec<String>) {
         let at = self.running.iter().position(|(name, ..)| *name == component).expect("it runs");
         let (name, flags, mut child) = self.running.remove(at);
         kill(i32::try_from(child.id()).expect("a process ID"));
         child.wait().expect("it ended");
-        self.start(name, flags);
+        (name, flags)
     }
 }
 
@@ -47,7 +53,7 @@ impl Drop for Parts {
     }
 }
 
-fn flag(name: &str, value: impl AsRef<Path>) -> String {
+pub fn flag(name: &str, value: impl AsRef<Path>) -> String {
     format!("--{name}={}", value.as_ref().display())
 }
 
@@ -55,6 +61,11 @@ fn flag(name: &str, value: impl AsRef<Path>) -> String {
 fn control_plane(name: &str) -> Parts {
     let cluster = Cluster::started(name);
     assert!(cluster.ferrokube(&["stop"]).success);
+    control_plane_on(cluster)
+}
+
+/// The same for a cluster whose own process is no more.
+pub fn control_plane_on(cluster: Cluster) -> Parts {
     let data = cluster.data_dir();
     let pki = |file: &str| data.join("pki").join(file);
     let (port, scheduler_port, controller_port) = (cluster.port, free_port(), free_port());
@@ -72,6 +83,10 @@ fn control_plane(name: &str) -> Parts {
             flag("service-account-signing-key-file", pki("sa.key")),
             "--service-cluster-ip-range=10.96.0.0/12".into(),
             "--authorization-mode=Node,RBAC".into(),
+            "--enable-bootstrap-token-auth=true".into(),
+            "--kubelet-preferred-address-types=InternalIP,Hostname".into(),
+            flag("kubelet-client-certificate", pki("apiserver-kubelet-client.crt")),
+            flag("kubelet-client-key", pki("apiserver-kubelet-client.key")),
         ],
     );
     eventually("the API server is ready", || {
@@ -94,6 +109,8 @@ fn control_plane(name: &str) -> Parts {
             // Each controller under its own account: the manager's own rights are few.
             "--use-service-account-credentials=true".into(),
             flag("root-ca-file", pki("ca.crt")),
+            flag("cluster-signing-cert-file", pki("ca.crt")),
+            flag("cluster-signing-key-file", pki("ca.key")),
             flag("service-account-private-key-file", pki("sa.key")),
         ],
     );

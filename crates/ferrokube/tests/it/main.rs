@@ -6,5 +6,6 @@ mod components;
 mod errors;
 mod fixture;
 mod main_job;
+mod node;
 mod official_clients;
 mod restart;
