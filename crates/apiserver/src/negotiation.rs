@@ -1,6 +1,7 @@
 //! What the client wants to get and what it sent: `Accept`, `Content-Type`, `pretty`.
 //!
-//! Responses are JSON whenever the client takes JSON at all, YAML when it asks for that alone.
+//! Responses are JSON whenever the client takes JSON at all, whatever else it would like: JSON is what is
+//! stored. YAML and protobuf go to clients that take nothing else.
 //! Sources: API concepts "Alternate representations of resources", `endpoints/handlers/negotiation`.
 use crate::query::Query;
 use apimachinery::ApiError;
@@ -9,11 +10,14 @@ use http::{HeaderMap, header};
 pub const JSON: &str = "application/json";
 pub const YAML: &str = "application/yaml";
 pub const PROTOBUF: &str = "application/vnd.kubernetes.protobuf";
+/// The content type of watches in protobuf.
+pub const WATCH_PROTOBUF: &str = "application/vnd.kubernetes.protobuf;stream=watch";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     Json,
     Yaml,
+    Protobuf,
 }
 
 /// The shape of the answer, from `as=` in the accepted type.
@@ -76,6 +80,7 @@ fn format_of(media_type: &str) -> Option<Format> {
     match media_type {
         "*/*" | "application/*" | JSON => Some(Format::Json),
         YAML => Some(Format::Yaml),
+        PROTOBUF => Some(Format::Protobuf),
         _ => None,
     }
 }
@@ -102,23 +107,40 @@ impl Accept {
         if header.is_empty() || header == JSON || header == "*/*" {
             return Ok(accept);
         }
+        let mut protobuf = None;
         for clause in clauses(header) {
             let Some(format) = format_of(clause.media_type) else { continue };
             let form = match (clause.as_kind, clause.group, version_of(clause.version)) {
-                ("", ..) => Some(Form::Object),
-                ("Table", "meta.k8s.io", Some(version)) => Some(Form::Table(version)),
+                ("", ..) => Form::Object,
+                // Tables have no protobuf form.
+                ("Table", "meta.k8s.io", Some(version)) if format != Format::Protobuf => Form::Table(version),
                 ("PartialObjectMetadata" | "PartialObjectMetadataList", "meta.k8s.io", Some(version)) => {
-                    Some(Form::Metadata(version))
+                    Form::Metadata(version)
                 }
-                _ => None,
+                _ => continue,
             };
-            if let Some(form) = form {
-                (accept.format, accept.form) = (format, form);
-                return Ok(accept);
+            if format == Format::Protobuf {
+                protobuf.get_or_insert(form);
+                continue;
             }
+            (accept.format, accept.form) = (format, form);
+            return Ok(accept);
         }
-        Err(ApiError::not_acceptable(format!("only the following media types are accepted: {JSON}, {YAML}")))
+        match protobuf {
+            Some(form) => Ok(Accept { format: Format::Protobuf, form, ..accept }),
+            None => Err(not_acceptable(&[JSON, YAML, PROTOBUF])),
+        }
     }
+
+    /// # Errors
+    /// 406 for YAML, which has no form for streams.
+    pub fn for_watch(self) -> Result<Self, ApiError> {
+        if self.format == Format::Yaml { Err(not_acceptable(&[JSON, WATCH_PROTOBUF])) } else { Ok(self) }
+    }
+}
+
+fn not_acceptable(types: &[&str]) -> ApiError {
+    ApiError::not_acceptable(format!("only the following media types are accepted: {}", types.join(", ")))
 }
 
 /// Whether the client takes `media_type;g=group;v=version;as=kind`, and not plain JSON before it.
@@ -203,7 +225,14 @@ mod tests {
             ("application/yaml", Ok((Format::Yaml, Form::Object))),
             ("text/html,*/*;q=0.8", Ok((Format::Json, Form::Object))),
             ("application/yaml;q=0.5,application/json", Ok((Format::Json, Form::Object))),
-            ("application/vnd.kubernetes.protobuf", Err(406)),
+            ("application/vnd.kubernetes.protobuf", Ok((Format::Protobuf, Form::Object))),
+            ("application/vnd.kubernetes.protobuf;stream=watch", Ok((Format::Protobuf, Form::Object))),
+            (
+                "application/vnd.kubernetes.protobuf;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1",
+                Ok((Format::Protobuf, Form::Metadata("v1"))),
+            ),
+            ("application/vnd.kubernetes.protobuf;as=Table;g=meta.k8s.io;v=v1", Err(406)),
+            ("application/cbor", Err(406)),
             ("application/json;as=Table;v=v9;g=meta.k8s.io", Err(406)),
         ];
         for (header, want) in cases {

@@ -5,7 +5,7 @@ use crate::{
     body::Body,
     chain::Ctx,
     codec, limits,
-    negotiation::{Accept, Form, Format, JSON, YAML},
+    negotiation::{Accept, Form, Format, JSON, PROTOBUF, YAML},
     pretty,
     query::Query,
     registry::Endpoint,
@@ -13,6 +13,7 @@ use crate::{
 use api::Object;
 use apimachinery::{
     ApiError,
+    codec::protobuf,
     table::{Cell, Column},
 };
 use bytes::Bytes;
@@ -23,14 +24,35 @@ use std::io::Write;
 
 /// JSON as the client wants it written.
 pub fn encoded(accept: Accept, status: StatusCode, json: Bytes) -> Response<Body> {
-    let (mut bytes, content_type) = match accept.format {
+    let (bytes, content_type) = match accept.format {
         Format::Yaml => match codec::json_to_yaml(&json) {
             Ok(yaml) => (Bytes::from(yaml), YAML),
             Err(_) => (json, JSON),
         },
+        Format::Protobuf => match to_protobuf(&json) {
+            Ok(bytes) => (bytes, PROTOBUF),
+            Err(error) => {
+                tracing::error!(%error, "an answer has no protobuf form");
+                (json, JSON)
+            }
+        },
         Format::Json if accept.pretty => (pretty::indent(&json).into(), JSON),
         Format::Json => (json, JSON),
     };
+    respond(accept, status, bytes, content_type)
+}
+
+/// The protobuf body of an object that is JSON.
+///
+/// # Errors
+/// It has none.
+pub fn to_protobuf(json: &[u8]) -> Result<Bytes, ApiError> {
+    let object = serde_json::from_slice(json).map_err(ApiError::internal)?;
+    protobuf::from_json(&object).map(Bytes::from).map_err(ApiError::internal)
+}
+
+/// An encoded answer, compressed if that is worth it and wanted.
+pub fn respond(accept: Accept, status: StatusCode, mut bytes: Bytes, content_type: &'static str) -> Response<Body> {
     let mut zipped = false;
     if accept.gzip
         && bytes.len() >= limits::GZIP_BYTES

@@ -8,7 +8,7 @@ mod encode;
 mod special;
 mod wire;
 
-pub use encode::from_json;
+pub use encode::{List, body, from_json, message_from_json, watch_frame};
 
 use crate::{
     duration, quantity,
@@ -79,6 +79,21 @@ pub fn unknown(body: &[u8]) -> Result<Unknown<'_>, Error> {
         }
     }
     Ok(out)
+}
+
+/// The fields of a message that hold bytes or text, by number: for messages that no schema describes.
+///
+/// # Errors
+/// When the message is malformed.
+pub fn byte_fields(message: &[u8]) -> Result<Vec<(u32, &[u8])>, Error> {
+    let mut reader = Reader::new(message);
+    let mut fields = Vec::new();
+    while let Some(record) = reader.next()? {
+        if let Ok(bytes) = record.bytes("") {
+            fields.push((record.number, bytes));
+        }
+    }
+    Ok(fields)
 }
 
 /// The JSON of a body, `apiVersion` and `kind` included.

@@ -7,14 +7,14 @@ use crate::{
     chain::Ctx,
     handlers::continue_token,
     limits,
-    negotiation::{Form, Format, JSON},
+    negotiation::{Form, Format, JSON, PROTOBUF},
     options::{At, ListOptions, Selector},
     pretty,
     registry::Endpoint,
     render::{self, TableWriter},
     store::unavailable,
 };
-use apimachinery::ApiError;
+use apimachinery::{ApiError, codec::protobuf::List};
 use bytes::{BufMut, Bytes, BytesMut};
 use flate2::{Compression, write::GzEncoder};
 use http::{HeaderValue, Response, StatusCode, header};
@@ -177,6 +177,10 @@ fn list_metadata(selected: &Selected) -> String {
 /// An item cannot be expressed in that form.
 pub fn respond(ctx: &Ctx<'_>, endpoint: &Arc<Endpoint>, selected: Selected) -> Result<Response<Body>, ApiError> {
     let metadata = list_metadata(&selected);
+    if ctx.accept.format == Format::Protobuf {
+        let body = protobuf(ctx, endpoint, &selected, &metadata)?;
+        return Ok(render::respond(ctx.accept, StatusCode::OK, body, PROTOBUF));
+    }
     match ctx.accept.form {
         Form::Table(version) => {
             let mut table = TableWriter::detached(endpoint, ctx, version)?;
@@ -202,6 +206,25 @@ pub fn respond(ctx: &Ctx<'_>, endpoint: &Arc<Endpoint>, selected: Selected) -> R
         }
         Form::Object => objects(ctx, endpoint, selected, &metadata),
     }
+}
+
+/// The list's protobuf body, of whole objects or of their metadata.
+fn protobuf(ctx: &Ctx<'_>, endpoint: &Arc<Endpoint>, selected: &Selected, metadata: &str) -> Result<Bytes, ApiError> {
+    let (api_version, kind) = match ctx.accept.form {
+        Form::Metadata(version) => (format!("meta.k8s.io/{version}"), "PartialObjectMetadata"),
+        _ => (endpoint.api_version.to_string(), endpoint.kind()),
+    };
+    let metadata = serde_json::from_str(&format!("{{{metadata}}}")).map_err(ApiError::internal)?;
+    let mut list = List::new(&api_version, kind, &metadata).map_err(ApiError::internal)?;
+    for entry in &selected.entries {
+        let json = match ctx.accept.form {
+            Form::Metadata(_) => entry.json.clone(),
+            _ => endpoint.convert_out(&entry.json)?,
+        };
+        let item = serde_json::from_slice(&json).map_err(ApiError::internal)?;
+        list.push(&item).map_err(ApiError::internal)?;
+    }
+    Ok(list.finish(&api_version, &format!("{kind}List")).into())
 }
 
 fn objects(

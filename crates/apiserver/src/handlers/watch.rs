@@ -5,7 +5,7 @@ use crate::{
     body::Body,
     chain::Ctx,
     handlers::watch_stream::{Stream, Writer},
-    negotiation::JSON,
+    negotiation::{Format, JSON, WATCH_PROTOBUF},
     options::WatchOptions,
     registry::Endpoint,
     store::unavailable,
@@ -23,6 +23,8 @@ pub async fn watch(ctx: &Ctx<'_>, endpoint: &Arc<Endpoint>) -> Result<Response<B
         // `/watch/…/name` and `?watch` on one object.
         options.selector = options.selector.with_name(ctx.info.name);
     }
+    let accept = ctx.accept.for_watch()?;
+    let content_type = if accept.format == Format::Protobuf { WATCH_PROTOBUF } else { JSON };
     let writer = Writer::new(ctx, endpoint.clone())?;
     let timeout = options.timeout.unwrap_or_else(|| random_timeout(ctx.app.flags.min_request_timeout));
     let stream = match begin(ctx, endpoint, &options).await {
@@ -32,7 +34,7 @@ pub async fn watch(ctx: &Ctx<'_>, endpoint: &Arc<Endpoint>) -> Result<Response<B
         Err(error) => return Err(error),
     };
     let mut response = Response::new(Body::Pieces(Box::new(stream)));
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(JSON));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     Ok(response)
 }
 

@@ -7,11 +7,11 @@ use crate::{
     body::{BoxError, Pieces},
     chain::Ctx,
     limits,
-    negotiation::Form,
+    negotiation::{Form, Format},
     registry::Endpoint,
     render::{self, TableWriter},
 };
-use apimachinery::ApiError;
+use apimachinery::{ApiError, codec::protobuf};
 use bytes::{BufMut, Bytes, BytesMut};
 use std::{
     pin::Pin,
@@ -26,6 +26,7 @@ use tokio::time::{Instant, Sleep};
 pub struct Writer {
     endpoint: Arc<Endpoint>,
     form: Form,
+    protobuf: bool,
     include: Option<&'static str>,
     first_table: bool,
 }
@@ -38,12 +39,25 @@ impl Writer {
             Form::Table(_) => Some(render::include_object(ctx.query)?),
             _ => None,
         };
-        Ok(Writer { endpoint, form: ctx.accept.form, include, first_table: true })
+        let protobuf = ctx.accept.format == Format::Protobuf;
+        Ok(Writer { endpoint, form: ctx.accept.form, protobuf, include, first_table: true })
     }
 
-    /// The shared frame can be sent as it is.
+    /// All watchers of this form send the same bytes.
     fn shares_frames(&self) -> bool {
         self.form == Form::Object && self.endpoint.served().convert.is_none()
+    }
+
+    /// The frame that all watchers of this form share.
+    fn shared_frame(&mut self, event: &WatchEvent) -> Bytes {
+        if !self.protobuf {
+            return event.frame();
+        }
+        event.other_frame(|| {
+            let mut out = BytesMut::new();
+            self.frame(&mut out, event.kind.as_str(), &event.entry.json);
+            out.freeze()
+        })
     }
 
     fn object(&mut self, json: &Bytes) -> Result<Bytes, ApiError> {
@@ -67,12 +81,12 @@ impl Writer {
                 return;
             }
         };
-        put_frame(out, kind, &object);
+        self.put_frame(out, kind, &object);
     }
 
     fn event(&mut self, out: &mut BytesMut, event: &WatchEvent) {
         if self.shares_frames() {
-            out.put(event.frame());
+            out.put(self.shared_frame(event));
         } else {
             self.frame(out, event.kind.as_str(), &event.entry.json);
         }
@@ -96,11 +110,22 @@ impl Writer {
                  \"apiVersion\":\"meta.k8s.io/{version}\",\"metadata\":{metadata}}}}}]}}"
             ),
         };
-        put_frame(out, "BOOKMARK", object.as_bytes());
+        self.put_frame(out, "BOOKMARK", object.as_bytes());
+    }
+
+    /// `object` is JSON.
+    fn put_frame(&self, out: &mut BytesMut, kind: &str, object: &[u8]) {
+        if !self.protobuf {
+            return put_json_frame(out, kind, object);
+        }
+        match render::to_protobuf(object) {
+            Ok(body) => out.put(&*protobuf::watch_frame(kind, &body)),
+            Err(error) => tracing::error!(%error, "an object could not be sent to a watcher as protobuf"),
+        }
     }
 }
 
-fn put_frame(out: &mut BytesMut, kind: &str, object: &[u8]) {
+fn put_json_frame(out: &mut BytesMut, kind: &str, object: &[u8]) {
     let object = object.strip_suffix(b"\n").unwrap_or(object);
     out.put(&b"{\"type\":\""[..]);
     out.put(kind.as_bytes());
@@ -147,7 +172,7 @@ impl Stream {
     /// A stream that consists of one ERROR event.
     pub fn failed(writer: Writer, error: ApiError) -> Self {
         let mut out = BytesMut::new();
-        put_frame(&mut out, "ERROR", &error.to_json());
+        writer.put_frame(&mut out, "ERROR", &error.to_json());
         let now = Instant::now();
         Stream {
             writer,
@@ -223,7 +248,7 @@ impl Pieces for Stream {
             if let Some(event) = pending.next() {
                 // A single frame goes out without a copy.
                 if shares && out.is_empty() && pending.as_slice().is_empty() {
-                    return Poll::Ready(Some(Ok(event.frame())));
+                    return Poll::Ready(Some(Ok(self.writer.shared_frame(&event))));
                 }
                 self.writer.event(&mut out, &event);
                 continue;

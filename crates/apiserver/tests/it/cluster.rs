@@ -121,12 +121,17 @@ impl Cluster {
 
     /// Status, content type and text of a GET with this Accept header.
     pub async fn accepting(&self, path: &str, accept: &str) -> (u16, String, String) {
+        let (status, kind, body) = self.accepting_bytes(path, accept).await;
+        (status, kind, String::from_utf8(body).unwrap())
+    }
+
+    /// As [`Cluster::accepting`], for bodies that are no text.
+    pub async fn accepting_bytes(&self, path: &str, accept: &str) -> (u16, String, Vec<u8>) {
         let request = Request::builder().uri(path).header("accept", accept).body(kube::client::Body::empty()).unwrap();
         let response = self.client.send(request).await.unwrap();
         let status = response.status().as_u16();
         let kind = response.headers().get("content-type").map(|v| v.to_str().unwrap().to_owned()).unwrap_or_default();
-        let body = response.into_body().collect_bytes().await.unwrap();
-        (status, kind, String::from_utf8(body.to_vec()).unwrap())
+        (status, kind, response.into_body().collect_bytes().await.unwrap().to_vec())
     }
 }
 

@@ -1,5 +1,6 @@
 //! Tables, metadata only, YAML, discovery and OpenAPI.
 use crate::cluster::{Cluster, MAPS, PODS, map, pod};
+use apimachinery::codec::protobuf;
 use serde_json::{Value, json};
 
 const TABLE: &str = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json";
@@ -37,6 +38,45 @@ async fn metadata_alone() {
     let list: Value = serde_json::from_str(&text).unwrap();
     assert_eq!(list["kind"], "PartialObjectMetadataList");
     assert_eq!(list["items"][0]["metadata"]["name"], "a");
+}
+
+#[tokio::test]
+async fn protobuf_for_who_takes_nothing_else() {
+    const PROTOBUF: &str = "application/vnd.kubernetes.protobuf";
+    let cluster = Cluster::start().await;
+    cluster.post(PODS, pod("p")).await.unwrap();
+    let parsed = |body: &[u8]| protobuf::to_json(body).unwrap();
+    let path = format!("{PODS}/p");
+    let (status, kind, body) = cluster.accepting_bytes(&path, PROTOBUF).await;
+    assert_eq!((status, kind.as_str()), (200, PROTOBUF));
+    assert_eq!(parsed(&body), cluster.get(&path).await.unwrap());
+    let (status, kind, body) = cluster.accepting_bytes(&format!("{PODS}/q"), PROTOBUF).await;
+    assert_eq!((status, kind.as_str()), (404, PROTOBUF));
+    assert_eq!(parsed(&body)["message"], "pods \"q\" not found");
+    let (_, kind, _) = cluster.accepting_bytes(&path, &format!("{PROTOBUF},application/json")).await;
+    assert_eq!(kind, "application/json");
+
+    let (_, _, body) = cluster.accepting_bytes(PODS, PROTOBUF).await;
+    let list = parsed(&body);
+    let wanted = cluster.get(PODS).await.unwrap();
+    assert_eq!((&list["kind"], &list["metadata"]), (&json!("PodList"), &wanted["metadata"]));
+    assert_eq!(list["items"], wanted["items"]);
+    let metadata = format!("{PROTOBUF};as=PartialObjectMetadataList;g=meta.k8s.io;v=v1");
+    let list = parsed(&cluster.accepting_bytes(PODS, &metadata).await.2);
+    assert_eq!(list["kind"], "PartialObjectMetadataList");
+    assert_eq!(list["items"][0]["metadata"], wanted["items"][0]["metadata"]);
+
+    // The stream: a length in four bytes, then the event, whose object is a whole body.
+    let watch = format!("{PODS}?watch=true&resourceVersion=0&timeoutSeconds=1");
+    let (status, kind, body) = cluster.accepting_bytes(&watch, PROTOBUF).await;
+    assert_eq!((status, kind), (200, format!("{PROTOBUF};stream=watch")));
+    let length = u32::from_be_bytes(body[..4].try_into().unwrap()) as usize;
+    assert_eq!(body.len(), 4 + length);
+    let start = body.windows(4).position(|w| w == protobuf::MAGIC).unwrap();
+    assert_eq!(&body[4..11], b"\n\x05ADDED");
+    assert_eq!(parsed(&body[start..])["metadata"]["name"], "p");
+    let (status, ..) = cluster.accepting(&watch, "application/yaml").await;
+    assert_eq!(status, 406);
 }
 
 #[tokio::test]

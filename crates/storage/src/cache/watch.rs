@@ -40,11 +40,12 @@ pub struct WatchEvent {
     /// The state before, where there was one that matched.
     pub previous: Option<Arc<Entry>>,
     frame: OnceLock<Bytes>,
+    other_frame: OnceLock<Bytes>,
 }
 
 impl WatchEvent {
     pub fn new(kind: EventKind, entry: Arc<Entry>, previous: Option<Arc<Entry>>) -> WatchEvent {
-        WatchEvent { kind, entry, previous, frame: OnceLock::new() }
+        WatchEvent { kind, entry, previous, frame: OnceLock::new(), other_frame: OnceLock::new() }
     }
 
     pub fn revision(&self) -> Revision {
@@ -59,6 +60,12 @@ impl WatchEvent {
             Bytes::from(parts.concat())
         };
         self.frame.get_or_init(build).clone()
+    }
+
+    /// The frame in the one other encoding there is, built by whoever asks first: everybody who asks builds
+    /// the same.
+    pub fn other_frame(&self, build: impl FnOnce() -> Bytes) -> Bytes {
+        self.other_frame.get_or_init(build).clone()
     }
 }
 

@@ -5,6 +5,7 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use serde_json::{Map, Value};
 
 const JSON_SCHEMA: &str = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaProps";
+const LIST_META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ListMeta";
 const WIRE_VARINT: u64 = 0;
 const WIRE_FIXED64: u64 = 1;
 const WIRE_BYTES: u64 = 2;
@@ -18,17 +19,74 @@ pub fn from_json(object: &Map<String, Value>) -> Result<Vec<u8>, Error> {
     let (api_version, kind) = (text("apiVersion"), text("kind"));
     let schema = schema_of(api_version, kind)
         .ok_or_else(|| Error::UnknownKind { api_version: api_version.to_owned(), kind: kind.to_owned() })?;
-    let mut raw = Vec::new();
-    message(schema, object, &mut raw)?;
-    let mut meta = Vec::new();
+    Ok(body(api_version, kind, &message_from_json(schema, object)?))
+}
+
+/// The outer message around an encoded object.
+pub fn body(api_version: &str, kind: &str, raw: &[u8]) -> Vec<u8> {
+    let mut meta = Vec::with_capacity(api_version.len() + kind.len() + 8);
     bytes(1, api_version.as_bytes(), &mut meta);
     bytes(2, kind.as_bytes(), &mut meta);
-    let mut out = MAGIC.to_vec();
+    let mut out = Vec::with_capacity(raw.len() + meta.len() + 24);
+    out.extend_from_slice(MAGIC);
     bytes(1, &meta, &mut out);
-    bytes(2, &raw, &mut out);
+    bytes(2, raw, &mut out);
     bytes(3, b"", &mut out);
     bytes(4, b"", &mut out);
-    Ok(out)
+    out
+}
+
+/// A message of a known type, without the outer message.
+///
+/// # Errors
+/// When a value does not have its field's type.
+pub fn message_from_json(schema: Schema, object: &Map<String, Value>) -> Result<Vec<u8>, Error> {
+    let mut raw = Vec::new();
+    message(schema, object, &mut raw)?;
+    Ok(raw)
+}
+
+/// One event of a watch stream: a `WatchEvent` after its length in four bytes. `object` is a whole body.
+pub fn watch_frame(kind: &str, object: &[u8]) -> Vec<u8> {
+    let mut raw_extension = Vec::with_capacity(object.len() + 8);
+    bytes(1, object, &mut raw_extension);
+    let mut out = vec![0; 4];
+    bytes(1, kind.as_bytes(), &mut out);
+    bytes(2, &raw_extension, &mut out);
+    let length = u32::try_from(out.len() - 4).unwrap_or(u32::MAX);
+    out.splice(..4, length.to_be_bytes());
+    out
+}
+
+/// A list of objects of one kind, put together item by item.
+pub struct List {
+    raw: Vec<u8>,
+    items: Schema,
+}
+
+impl List {
+    /// # Errors
+    /// When the kind is not built in or `metadata` is no ListMeta.
+    pub fn new(api_version: &str, item_kind: &str, metadata: &Map<String, Value>) -> Result<Self, Error> {
+        let unknown = || Error::UnknownKind { api_version: api_version.to_owned(), kind: item_kind.to_owned() };
+        let items = schema_of(api_version, item_kind).ok_or_else(unknown)?;
+        let list_meta = schema::named(LIST_META).ok_or_else(|| invalid("metadata"))?;
+        let mut raw = Vec::new();
+        bytes(1, &message_from_json(list_meta, metadata)?, &mut raw);
+        Ok(List { raw, items })
+    }
+
+    /// # Errors
+    /// When a value does not have its field's type.
+    pub fn push(&mut self, item: &Map<String, Value>) -> Result<(), Error> {
+        bytes(2, &message_from_json(self.items, item)?, &mut self.raw);
+        Ok(())
+    }
+
+    /// The whole body.
+    pub fn finish(self, api_version: &str, kind: &str) -> Vec<u8> {
+        body(api_version, kind, &self.raw)
+    }
 }
 
 fn varint(mut value: u64, out: &mut Vec<u8>) {
