@@ -24,7 +24,7 @@ pub struct App {
     pub(crate) limiter: Limiter,
     pub(crate) metrics: Metrics,
     pub(crate) health: Health,
-    pub(crate) services: ServiceAllocators,
+    pub(crate) services: Arc<ServiceAllocators>,
     pub(crate) kubelets: KubeletTransport,
     /// PEM of `--client-ca-file`, published for extension servers.
     pub(crate) client_ca: Option<String>,

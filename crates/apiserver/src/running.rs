@@ -1,7 +1,7 @@
 //! Start and stop: from flags to a serving, bootstrapped API server.
 use crate::{
     App, Error, Flags,
-    allocators::{AddressRange, ServiceAllocators},
+    allocators::{AddressRange, ServiceAllocators, repair::Repair},
     app::IssuerDocuments,
     bootstrap,
     chain::limiter::Limiter,
@@ -84,7 +84,14 @@ pub async fn start(flags: Flags, shutdown: CancellationToken) -> Result<Running,
     let serving = serving_certificate::load(&flags, advertised, service_address)?;
     let client_ca = flags.client_ca_file.as_deref().map(read_file).transpose()?;
     let tls = Arc::new(pki::tls::server_config(&serving.cert_pem, &serving.key_pem, client_ca.as_deref())?);
-    let allocators = ServiceAllocators::new(ranges, flags.service_node_port_range);
+    let cidrs = ranges.iter().map(ToString::to_string).collect();
+    let root = flags.etcd_prefix.clone();
+    let port_range = flags.service_node_port_range;
+    let allocators = ServiceAllocators::new(registry.clone(), backend.clone(), &root, ranges, port_range)?;
+    let allocators = Arc::new(allocators);
+    // Before the first request: what an older version or a crash left unrecorded must not be given twice.
+    let mut repair = Repair::new(allocators.clone());
+    let found = repair.once().await.map_err(|e| Error::Store(e.to_string()))?;
     let app =
         Arc::new(build(flags, backend, registry, client_ca, allocators, SocketAddr::new(advertised, address.port()))?);
     app.health.caches_are_synced();
@@ -92,12 +99,13 @@ pub async fn start(flags: Flags, shutdown: CancellationToken) -> Result<Running,
     let served = tokio::spawn(server::serve(listener, tls, app.clone(), shutdown.clone()));
     let masters = UserInfo::new(auth::users::API_SERVER, [auth::groups::MASTERS]);
     let client = InProcess::new(app.clone(), masters).client();
-    let place = bootstrap::Place { advertised, port: address.port(), service_address };
+    let place = bootstrap::Place { advertised, port: address.port(), service_address, cidrs };
     if let Err(error) = bootstrap::run(&app, &client, &place).await {
         shutdown.cancel();
         return Err(error);
     }
     app.health.bootstrap_is_done();
+    let repairs = tokio::spawn(repair.run(client.clone(), found, shutdown.clone()));
     let upkeep = tokio::spawn(bootstrap::keep(app.clone(), client, place, shutdown.clone()));
     let watch_stop = tokio::spawn({
         let app = app.clone();
@@ -107,7 +115,7 @@ pub async fn start(flags: Flags, shutdown: CancellationToken) -> Result<Running,
         }
     });
     tracing::info!(%address, "serving");
-    let tasks = vec![served, upkeep, watch_stop];
+    let tasks = vec![served, repairs, upkeep, watch_stop];
     Ok(Running { address, serving_certificate: serving.cert_pem, app, tasks })
 }
 
@@ -162,7 +170,7 @@ fn build(
     backend: Arc<dyn Backend>,
     registry: Arc<Registry>,
     client_ca: Option<String>,
-    services: ServiceAllocators,
+    services: Arc<ServiceAllocators>,
     external: SocketAddr,
 ) -> Result<App, Error> {
     let lookup: Arc<dyn Lookup> = registry.clone();

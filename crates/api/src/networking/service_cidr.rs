@@ -2,6 +2,7 @@
 use crate::{
     cells,
     kind::{Kind, spec_and_status},
+    meta,
     resource::{Info, Target},
 };
 use apimachinery::{
@@ -55,9 +56,26 @@ impl Kind for ServiceCIDR {
     }
 
     fn validate_update(&self, target: Target, old: &Self, errors: &mut ErrorList) {
-        if target == Target::Main && self.spec != old.spec {
-            let path = Path::new("spec").child("cidrs");
-            errors.push(Error::invalid(&path, &self.spec, "field is immutable"));
+        if target != Target::Main {
+            return;
+        }
+        let path = Path::new("spec").child("cidrs");
+        let cidrs = |c: &Self| c.spec.as_ref().and_then(|s| s.cidrs.clone()).unwrap_or_default();
+        let (new, old) = (cidrs(self), cidrs(old));
+        match (old.as_slice(), new.as_slice()) {
+            (old, new) if old.len() == new.len() => {
+                for (i, (old, new)) in old.iter().zip(new).enumerate() {
+                    meta::immutable(&path.index(i), new, old, errors);
+                }
+            }
+            // A single-stack range may get its other family.
+            ([first], [new, _]) => {
+                if first != new {
+                    errors.push(Error::invalid(&path.index(0), new, "primary CIDR can not be changed"));
+                }
+                self.validate(errors);
+            }
+            _ => errors.push(Error::invalid(&path, new, "field is immutable")),
         }
     }
 

@@ -1,27 +1,31 @@
 //! Cluster IPs and node ports of services.
 //!
-//! The stored services are the only record of what is taken, so a crash can leave nothing allocated and
-//! unused: the maps here follow the services' watch cache and can be dropped at any time. Between choosing
-//! and storing, a reservation keeps others away; two services never get the same address or port.
+//! What is taken is recorded in the store, where every API server of the cluster sees it: an address is taken
+//! by creating its `IPAddress` object, a node port by a compare-and-set on the range's bitmap. Both are taken
+//! before the service is written and given back when it is known not to have been; what a crash or an unknown
+//! outcome leaves behind, [`repair`] finds. Sources: KEP-1880, `pkg/registry/core/service` (behaviour).
+mod addresses;
+pub mod bitmap;
+mod ports;
 mod ranges;
+pub mod repair;
+mod repair_plan;
 mod service;
 
 pub use ranges::AddressRange;
 
-use crate::PortRange;
+use crate::{PortRange, registry::Registry};
+use addresses::{Addresses, Owner};
 use apimachinery::ApiError;
-use futures::FutureExt;
 use k8s_openapi::api::core::v1::Service;
-use parking_lot::Mutex;
-use serde::Deserialize;
-use std::{collections::HashMap, net::IpAddr, sync::Arc};
-use storage::cache::{Cache, EventKind, Filter, Watcher};
+use ports::Ports;
+use std::{net::IpAddr, sync::Arc};
+use storage::Backend;
 
 pub struct ServiceAllocators {
-    state: Arc<Mutex<State>>,
-    /// The first is the cluster's primary family.
-    pub(crate) ranges: Vec<AddressRange>,
-    pub(crate) ports: PortRange,
+    addresses: Addresses,
+    ports: Ports,
+    registry: Arc<Registry>,
 }
 
 /// What one service holds.
@@ -31,198 +35,114 @@ pub(crate) struct Claims {
     pub ports: Vec<u16>,
 }
 
-#[derive(Default)]
-pub(crate) struct State {
-    watcher: Option<Watcher>,
-    claims: HashMap<Arc<str>, Claims>,
-    /// Counted, because a stored claim and a reservation of the same service overlap for a moment.
-    addresses: HashMap<IpAddr, u32>,
-    ports: HashMap<u16, u32>,
-}
-
-#[derive(Deserialize)]
-struct StoredService {
-    spec: StoredSpec,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "camelCase", default)]
-struct StoredSpec {
-    #[serde(rename = "clusterIPs")]
-    cluster_ips: Vec<String>,
-    #[serde(rename = "clusterIP")]
-    cluster_ip: String,
-    health_check_node_port: u16,
-    ports: Vec<StoredPort>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "camelCase", default)]
-struct StoredPort {
-    node_port: u16,
-}
-
 impl Claims {
-    fn of_json(json: &[u8]) -> Self {
-        let Ok(StoredService { spec }) = serde_json::from_slice(json) else { return Claims::default() };
-        let texts = spec.cluster_ips.iter().chain(std::iter::once(&spec.cluster_ip));
-        let mut claims = Claims::default();
-        for address in texts.filter_map(|t| t.parse().ok()) {
-            if !claims.addresses.contains(&address) {
-                claims.addresses.push(address);
-            }
+    /// What is here and not there.
+    fn without(&self, other: &Claims) -> Claims {
+        Claims {
+            addresses: self.addresses.iter().filter(|a| !other.addresses.contains(a)).copied().collect(),
+            ports: self.ports.iter().filter(|p| !other.ports.contains(p)).copied().collect(),
         }
-        for port in spec.ports.iter().map(|p| p.node_port).chain([spec.health_check_node_port]) {
-            if port != 0 && !claims.ports.contains(&port) {
-                claims.ports.push(port);
-            }
-        }
-        claims
     }
 }
 
-impl State {
-    /// Follow the cache up to now.
-    fn catch_up(&mut self, cache: &Arc<Cache>) -> Result<(), ApiError> {
-        loop {
-            if let Some(watcher) = &mut self.watcher {
-                match watcher.next().now_or_never() {
-                    None => return Ok(()),
-                    Some(Some(batch)) => {
-                        for event in batch {
-                            let claims = match event.kind {
-                                EventKind::Deleted => Claims::default(),
-                                _ => Claims::of_json(&event.entry.json),
-                            };
-                            self.set(&event.entry.key, claims);
-                        }
-                        continue;
-                    }
-                    Some(None) => {}
-                }
-            }
-            let snapshot = cache.snapshot();
-            let watcher = cache.watch(snapshot.revision(), Filter::prefix("/")).map_err(crate::store::unavailable)?;
-            self.watcher = Some(watcher);
-            for key in self.claims.keys().cloned().collect::<Vec<_>>() {
-                self.set(&key, Claims::default());
-            }
-            for entry in snapshot.iter("/") {
-                self.set(&entry.key, Claims::of_json(&entry.json));
-            }
-        }
-    }
-
-    fn set(&mut self, key: &Arc<str>, claims: Claims) {
-        self.hold(&claims);
-        let before =
-            if claims == Claims::default() { self.claims.remove(key) } else { self.claims.insert(key.clone(), claims) };
-        if let Some(before) = before {
-            self.release(&before);
-        }
-    }
-
-    pub(crate) fn hold(&mut self, claims: &Claims) {
-        for address in &claims.addresses {
-            *self.addresses.entry(*address).or_default() += 1;
-        }
-        for port in &claims.ports {
-            *self.ports.entry(*port).or_default() += 1;
-        }
-    }
-
-    pub(crate) fn release(&mut self, claims: &Claims) {
-        for address in &claims.addresses {
-            if let Some(count) = self.addresses.get_mut(address) {
-                *count -= 1;
-                if *count == 0 {
-                    self.addresses.remove(address);
-                }
-            }
-        }
-        for port in &claims.ports {
-            if let Some(count) = self.ports.get_mut(port) {
-                *count -= 1;
-                if *count == 0 {
-                    self.ports.remove(port);
-                }
-            }
-        }
-    }
-
-    pub(crate) fn address_taken(&self, address: IpAddr) -> bool {
-        self.addresses.contains_key(&address)
-    }
-
-    pub(crate) fn port_taken(&self, port: u16) -> bool {
-        self.ports.contains_key(&port)
-    }
-}
-
-/// What was chosen for a service that is not stored yet.
+/// What was taken for a write that has not happened yet.
 pub struct Reservation {
-    state: Arc<Mutex<State>>,
-    key: Arc<str>,
-    /// Chosen by this request.
-    new: Claims,
-    /// All the service will hold once stored.
-    all: Claims,
-    settled: bool,
+    allocators: Arc<ServiceAllocators>,
+    owner: Owner,
+    /// Taken for this write: given back when it does not happen.
+    taken: Claims,
+    /// No longer wanted: given back when it does.
+    dropped: Claims,
+}
+
+/// What became of the write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    Stored,
+    Refused,
+    /// It may have happened: nothing is given back, the repair looks later.
+    Unknown,
 }
 
 impl Reservation {
-    /// Give the reservation up, or turn it into a claim.
-    pub fn settle(mut self, stored: bool) {
-        self.settled = true;
-        let mut state = self.state.lock();
-        if stored {
-            let all = std::mem::take(&mut self.all);
-            let key = self.key.clone();
-            state.set(&key, all);
-        }
-        state.release(&self.new);
-    }
-}
-
-impl Drop for Reservation {
-    fn drop(&mut self) {
-        if !self.settled {
-            self.state.lock().release(&self.new);
-        }
+    pub async fn settle(self, outcome: Outcome) {
+        let claims = match outcome {
+            Outcome::Stored => &self.dropped,
+            Outcome::Refused => &self.taken,
+            Outcome::Unknown => return,
+        };
+        self.allocators.release(&self.owner, claims).await;
     }
 }
 
 impl ServiceAllocators {
-    pub fn new(ranges: Vec<AddressRange>, ports: PortRange) -> Self {
-        ServiceAllocators { state: Arc::default(), ranges, ports }
+    /// `configured` are the ranges of the flags; the first is the cluster's primary family.
+    ///
+    /// # Errors
+    /// A kind this needs is not served.
+    pub fn new(
+        registry: Arc<Registry>,
+        backend: Arc<dyn Backend>,
+        root: &str,
+        configured: Vec<AddressRange>,
+        ports: PortRange,
+    ) -> Result<Self, crate::Error> {
+        let addresses = Addresses::new(&registry, configured)?;
+        Ok(ServiceAllocators { addresses, ports: Ports::new(backend, root, ports), registry })
     }
 
-    /// Fill in what the service needs and does not have yet, and keep it from others until settled.
+    /// Fill in what the service needs and does not have yet. With `dry_run` nothing is taken.
     ///
     /// # Errors
     /// `Invalid` when what it asks for is taken or out of range, 500 when nothing is left.
-    pub fn allocate(
-        &self,
-        cache: &Arc<Cache>,
-        key: &str,
+    pub async fn allocate(
+        self: &Arc<Self>,
         service: &mut Service,
+        namespace: &str,
         old: Option<&Service>,
         dry_run: bool,
     ) -> Result<Reservation, ApiError> {
-        let mut state = self.state.lock();
-        state.catch_up(cache)?;
-        let mut chosen = Claims::default();
-        let result = service::fill(self, &mut state, &mut chosen, service, old);
-        if let Err(error) = result {
-            state.release(&chosen);
+        let name = service.metadata.name.clone().unwrap_or_default();
+        let owner = Owner { namespace: namespace.to_owned(), name };
+        let held = old.map(service::claims).unwrap_or_default();
+        let mut taken = Claims::default();
+        let filled = service::fill(self, &owner, service, old, &mut taken, dry_run).await;
+        if dry_run {
+            taken = Claims::default();
+        }
+        if let Err(error) = filled {
+            self.release(&owner, &taken).await;
             return Err(error);
         }
-        if dry_run {
-            state.release(&chosen);
-            chosen = Claims::default();
+        let dropped = if dry_run { Claims::default() } else { held.without(&service::claims(service)) };
+        Ok(Reservation { allocators: self.clone(), owner, taken, dropped })
+    }
+
+    /// Gives back what a service held that is gone.
+    pub async fn removed(&self, service: &Service) {
+        let text = |t: &Option<String>| t.clone().unwrap_or_default();
+        let owner = Owner { namespace: text(&service.metadata.namespace), name: text(&service.metadata.name) };
+        self.release(&owner, &service::claims(service)).await;
+    }
+
+    /// What cannot be given back now is found by the repair.
+    async fn release(&self, owner: &Owner, claims: &Claims) {
+        for address in &claims.addresses {
+            if let Err(error) = self.addresses.release(owner, *address).await {
+                tracing::warn!(%address, %error, "a service's address could not be given back");
+            }
         }
-        let all = service::claims(service);
-        drop(state);
-        Ok(Reservation { state: self.state.clone(), key: key.into(), new: chosen, all, settled: false })
+        if claims.ports.is_empty() {
+            return;
+        }
+        let release = |used: &mut bitmap::Used| {
+            claims.ports.iter().for_each(|port| {
+                used.remove(port);
+            });
+            Ok(())
+        };
+        if let Err(error) = self.ports.change(false, release).await {
+            tracing::warn!(?claims.ports, %error, "node ports could not be given back");
+        }
     }
 }

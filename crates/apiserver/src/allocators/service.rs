@@ -1,30 +1,36 @@
 //! What a service needs: cluster IPs by type and families, node ports by type and traffic policy.
 //!
 //! Source: `pkg/registry/core/service/storage/alloc.go` (behaviour).
-use super::{AddressRange, Claims, ServiceAllocators, State};
+use super::{
+    AddressRange, Claims, ServiceAllocators,
+    addresses::Owner,
+    bitmap::{self, Used},
+};
+use crate::PortRange;
 use apimachinery::{ApiError, field, status::On};
 use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
 use std::net::IpAddr;
 
 const NONE: &str = "None";
 
-pub(super) fn fill(
+/// What was taken is in `taken`, also when this fails half-way.
+pub(super) async fn fill(
     all: &ServiceAllocators,
-    state: &mut State,
-    chosen: &mut Claims,
+    owner: &Owner,
     service: &mut Service,
     old: Option<&Service>,
+    taken: &mut Claims,
+    dry_run: bool,
 ) -> Result<(), ApiError> {
-    let name = service.metadata.name.clone().unwrap_or_default();
     let Some(spec) = service.spec.as_mut() else { return Ok(()) };
     let old_spec = old.and_then(|o| o.spec.as_ref());
     if let Some(old_spec) = old_spec {
         keep_allocated(spec, old_spec);
     }
     let held = old.map(claims).unwrap_or_default();
-    let mut filling = Filling { all, state, chosen, held: &held, name: &name };
-    filling.addresses(spec, old_spec)?;
-    filling.ports(spec)
+    let mut filling = Filling { all, owner, taken, held: &held, dry_run };
+    filling.addresses(spec, old_spec).await?;
+    filling.ports(spec).await
 }
 
 /// Everything a service holds.
@@ -109,24 +115,28 @@ fn protocol(port: &ServicePort) -> &str {
 
 struct Filling<'a> {
     all: &'a ServiceAllocators,
-    state: &'a mut State,
-    chosen: &'a mut Claims,
+    owner: &'a Owner,
+    taken: &'a mut Claims,
     /// What the stored service holds already.
     held: &'a Claims,
-    name: &'a str,
+    dry_run: bool,
+}
+
+fn invalid(name: &str, error: field::Error) -> ApiError {
+    let on = On { group: "", resource: "Service" };
+    ApiError::invalid(on, name, &[error].into_iter().collect())
 }
 
 impl Filling<'_> {
     fn invalid(&self, error: field::Error) -> ApiError {
-        let on = On { group: "", resource: "Service" };
-        ApiError::invalid(on, self.name, &[error].into_iter().collect())
+        invalid(&self.owner.name, error)
     }
 
-    fn range(&self, family: &str) -> Option<&AddressRange> {
-        self.all.ranges.iter().find(|r| r.family() == family)
+    fn configured(&self) -> &[AddressRange] {
+        &self.all.addresses.configured
     }
 
-    fn addresses(&mut self, spec: &mut ServiceSpec, old: Option<&ServiceSpec>) -> Result<(), ApiError> {
+    async fn addresses(&mut self, spec: &mut ServiceSpec, old: Option<&ServiceSpec>) -> Result<(), ApiError> {
         if !wants_cluster_ip(spec) {
             if old.is_some_and(wants_cluster_ip) {
                 // Turned into an ExternalName: what was allocated is given back.
@@ -153,10 +163,10 @@ impl Filling<'_> {
         for (i, family) in families.iter().enumerate() {
             match given.get(i) {
                 Some(text) => {
-                    self.take_address(spec, family, text)?;
+                    self.take_address(spec, text).await?;
                     result.push(text.clone());
                 }
-                None => result.push(self.any_address(family)?.to_string()),
+                None => result.push(self.any_address(family).await?.to_string()),
             }
         }
         result.extend(given.into_iter().skip(families.len()));
@@ -180,17 +190,17 @@ impl Filling<'_> {
             None => "SingleStack".to_owned(),
         };
         if families.is_empty() {
-            families.extend(self.all.ranges.first().map(|r| r.family().to_owned()));
+            families.extend(self.configured().first().map(|r| r.family().to_owned()));
         }
         for (i, family) in families.iter().enumerate() {
-            if self.range(family).is_none() {
+            if !self.configured().iter().any(|r| r.family() == family) {
                 let path = field::Path::new("spec").child("ipFamilies").index(i);
                 let why = "not configured on this cluster";
                 return Err(self.invalid(field::Error::invalid(&path, family, why)));
             }
         }
         if policy != "SingleStack" && families.len() == 1 {
-            let other = self.all.ranges.iter().map(AddressRange::family).find(|f| families.iter().all(|g| g != f));
+            let other = self.configured().iter().map(AddressRange::family).find(|f| families.iter().all(|g| g != f));
             match other {
                 Some(other) => families.push(other.to_owned()),
                 None if policy == "RequireDualStack" => {
@@ -208,51 +218,77 @@ impl Filling<'_> {
         Ok(families)
     }
 
-    fn take_address(&mut self, spec: &ServiceSpec, family: &str, text: &str) -> Result<(), ApiError> {
+    async fn take_address(&mut self, spec: &ServiceSpec, text: &str) -> Result<(), ApiError> {
         // A text that is no address, or of the other family, is for validation to refuse.
         let Ok(address) = text.parse::<IpAddr>() else { return Ok(()) };
-        if self.held.addresses.contains(&address) || self.chosen.addresses.contains(&address) {
+        if self.held.addresses.contains(&address) || self.taken.addresses.contains(&address) {
             return Ok(());
         }
-        let why = match self.range(family) {
-            Some(range) if !range.contains(address) => Some(format!(
-                "the provided IP ({address}) is not in the valid range. The range of valid IPs is {range}"
-            )),
-            Some(_) if self.state.address_taken(address) => Some("provided IP is already allocated".to_owned()),
-            _ => None,
+        let addresses = &self.all.addresses;
+        let why = if !addresses.ranges().iter().any(|r| r.contains(address)) {
+            "the provided network does not match the current range"
+        } else if self.dry_run && addresses.seems_free(address) {
+            return Ok(());
+        } else if !self.dry_run && addresses.take(self.owner, address).await? {
+            self.taken.addresses.push(address);
+            return Ok(());
+        } else {
+            "provided IP is already allocated"
         };
-        if let Some(why) = why {
-            let path = field::Path::new("spec").child("clusterIPs");
-            let shown = spec.cluster_ips.clone().filter(|l| !l.is_empty()).unwrap_or_else(|| vec![text.to_owned()]);
-            let why = format!("failed to allocate IP {address}: {why}");
-            return Err(self.invalid(field::Error::invalid(&path, shown, why)));
+        let path = field::Path::new("spec").child("clusterIPs");
+        let shown = spec.cluster_ips.clone().filter(|l| !l.is_empty()).unwrap_or_else(|| vec![text.to_owned()]);
+        let why = format!("failed to allocate IP {address}: {why}");
+        Err(self.invalid(field::Error::invalid(&path, shown, why)))
+    }
+
+    async fn any_address(&mut self, family: &str) -> Result<IpAddr, ApiError> {
+        match self.all.addresses.take_any(self.owner, family == "IPv6", self.dry_run).await? {
+            Some(address) => {
+                self.taken.addresses.push(address);
+                Ok(address)
+            }
+            None => Err(ApiError::internal("failed to allocate a serviceIP: range is full")),
         }
-        self.choose(address);
+    }
+
+    async fn ports(&mut self, spec: &mut ServiceSpec) -> Result<(), ApiError> {
+        let planning = PortPlanning { range: self.all.ports.range, held: self.held, name: &self.owner.name };
+        // Most services need none, and most updates none anew: no look at the store then.
+        let mut unused = Used::new();
+        let mut same = spec.clone();
+        if matches!(planning.plan(&mut same, &mut unused), Ok(taken) if taken.is_empty()) {
+            return Ok(());
+        }
+        let plan = |used: &mut Used| {
+            let mut planned = spec.clone();
+            planning.plan(&mut planned, used).map(|taken| (planned, taken))
+        };
+        let (planned, taken) = self.all.ports.change(self.dry_run, plan).await?;
+        *spec = planned;
+        self.taken.ports = taken;
         Ok(())
     }
+}
 
-    fn any_address(&mut self, family: &str) -> Result<IpAddr, ApiError> {
-        let range = self.range(family).copied();
-        let address = range.and_then(|r| r.choose(rand::random(), |a| self.state.address_taken(a)));
-        let Some(address) = address else {
-            return Err(ApiError::internal("failed to allocate a serviceIP: range is full"));
-        };
-        self.choose(address);
-        Ok(address)
-    }
+/// Which node ports a service gets, decided on a view of what is used.
+struct PortPlanning<'a> {
+    range: PortRange,
+    /// What the stored service holds already.
+    held: &'a Claims,
+    /// Of the service.
+    name: &'a str,
+}
 
-    fn choose(&mut self, address: IpAddr) {
-        self.state.hold(&Claims { addresses: vec![address], ports: Vec::new() });
-        self.chosen.addresses.push(address);
-    }
-
-    fn ports(&mut self, spec: &mut ServiceSpec) -> Result<(), ApiError> {
+impl PortPlanning<'_> {
+    /// Writes the ports into the spec and the used ones; returns those taken anew.
+    fn plan(&self, spec: &mut ServiceSpec, used: &mut Used) -> Result<Vec<u16>, ApiError> {
+        let mut taken = Vec::new();
         if wants_node_ports(spec) {
             // Ports asked for first, so that no random choice takes one of them.
             for (i, port) in spec.ports.iter().flatten().enumerate() {
                 if let Some(wanted) = port.node_port.filter(|p| *p != 0) {
                     let path = field::Path::new("spec").child("ports").index(i).child("nodePort");
-                    self.take_port(&path, wanted)?;
+                    self.take(&path, wanted, used, &mut taken)?;
                 }
             }
             let mut shared: Vec<(i32, String, i32)> = Vec::new();
@@ -262,7 +298,7 @@ impl Filling<'_> {
                     let twin = shared.iter().find(|(p, proto, _)| *p == port.port && proto != protocol(port));
                     let chosen = match twin {
                         Some((_, _, number)) => *number,
-                        None => self.any_port()?,
+                        None => self.any(used, &mut taken)?,
                     };
                     port.node_port = Some(chosen);
                 }
@@ -273,44 +309,39 @@ impl Filling<'_> {
         }
         if wants_health_check_port(spec) {
             match spec.health_check_node_port.filter(|p| *p != 0) {
-                Some(wanted) => self.take_port(&field::Path::new("spec").child("healthCheckNodePort"), wanted)?,
-                None => spec.health_check_node_port = Some(self.any_port()?),
+                Some(wanted) => {
+                    let path = field::Path::new("spec").child("healthCheckNodePort");
+                    self.take(&path, wanted, used, &mut taken)?;
+                }
+                None => spec.health_check_node_port = Some(self.any(used, &mut taken)?),
             }
         }
-        Ok(())
+        Ok(taken)
     }
 
-    fn take_port(&mut self, path: &field::Path, wanted: i32) -> Result<(), ApiError> {
+    fn take(&self, path: &field::Path, wanted: i32, used: &mut Used, taken: &mut Vec<u16>) -> Result<(), ApiError> {
         // A number that is no port is for validation to refuse.
         let Ok(port) = u16::try_from(wanted) else { return Ok(()) };
-        if self.held.ports.contains(&port) || self.chosen.ports.contains(&port) {
+        if self.held.ports.contains(&port) || taken.contains(&port) {
             return Ok(());
         }
-        if !self.all.ports.contains(wanted) {
-            let why =
-                format!("provided port is not in the valid range. The range of valid ports is {}", self.all.ports);
-            return Err(self.invalid(field::Error::invalid(path, wanted, why)));
+        if !self.range.contains(wanted) {
+            let why = format!("provided port is not in the valid range. The range of valid ports is {}", self.range);
+            return Err(invalid(self.name, field::Error::invalid(path, wanted, why)));
         }
-        if self.state.port_taken(port) {
-            return Err(self.invalid(field::Error::invalid(path, wanted, "provided port is already allocated")));
+        if !used.insert(port) {
+            return Err(invalid(self.name, field::Error::invalid(path, wanted, "provided port is already allocated")));
         }
-        self.state.hold(&Claims { addresses: Vec::new(), ports: vec![port] });
-        self.chosen.ports.push(port);
+        taken.push(port);
         Ok(())
     }
 
-    fn any_port(&mut self) -> Result<i32, ApiError> {
-        let range = self.all.ports;
-        let size = u32::from(range.last - range.first) + 1;
-        let start = rand::random::<u32>() % size;
-        let free = (0..size)
-            .filter_map(|i| u16::try_from(u32::from(range.first) + (start + i) % size).ok())
-            .find(|port| !self.state.port_taken(*port));
-        let Some(port) = free else {
+    fn any(&self, used: &mut Used, taken: &mut Vec<u16>) -> Result<i32, ApiError> {
+        let Some(port) = bitmap::choose(self.range, used, rand::random()) else {
             return Err(ApiError::internal("failed to allocate a nodePort: range is full"));
         };
-        self.state.hold(&Claims { addresses: Vec::new(), ports: vec![port] });
-        self.chosen.ports.push(port);
+        used.insert(port);
+        taken.push(port);
         Ok(i32::from(port))
     }
 }

@@ -2,6 +2,7 @@
 use super::{Place, ensure, get, send};
 use crate::Error;
 use serde_json::{Value, json};
+use std::time::Duration;
 
 /// # Errors
 /// The API refused a write.
@@ -18,7 +19,7 @@ pub async fn reconcile(client: &kube::Client, place: &Place) -> Result<(), Error
             "ports": [{"name": "https", "port": 443, "protocol": "TCP", "targetPort": place.port}],
         },
     });
-    ensure(client, "/api/v1/namespaces/default/services", "kubernetes", &service).await?;
+    ensure_service(client, &service).await?;
     let endpoints = json!({
         "apiVersion": "v1", "kind": "Endpoints",
         "metadata": {
@@ -43,6 +44,38 @@ pub async fn reconcile(client: &kube::Client, place: &Place) -> Result<(), Error
     });
     let collection = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices";
     keep(client, collection, &slice, &["endpoints", "ports"]).await
+}
+
+/// How often to look whether another server, which holds the address, has made the service.
+const SERVICE_LOOKS: u32 = 20;
+const SERVICE_PAUSE: Duration = Duration::from_millis(100);
+
+/// The address may be taken for a moment by another server that makes the same service, and for longer by
+/// what a crash between the two writes left.
+async fn ensure_service(client: &kube::Client, service: &Value) -> Result<(), Error> {
+    const COLLECTION: &str = "/api/v1/namespaces/default/services";
+    let mut result = ensure(client, COLLECTION, "kubernetes", service).await;
+    for _ in 0..SERVICE_LOOKS {
+        if result.is_ok() {
+            return Ok(());
+        }
+        tokio::time::sleep(SERVICE_PAUSE).await;
+        result = ensure(client, COLLECTION, "kubernetes", service).await;
+    }
+    let address = service["spec"]["clusterIP"].as_str().unwrap_or_default();
+    let path = format!("/apis/networking.k8s.io/v1/ipaddresses/{address}");
+    let Some(found) = get(client, &path).await? else { return result };
+    let parent = &found["spec"]["parentRef"];
+    if (&parent["resource"], &parent["namespace"], &parent["name"])
+        != (&json!("services"), &json!("default"), &json!("kubernetes"))
+    {
+        return result;
+    }
+    let preconditions = json!({"preconditions": {"resourceVersion": found["metadata"]["resourceVersion"]}});
+    match send(client, "DELETE", &path, preconditions.to_string().into_bytes()).await {
+        Ok(_) | Err(kube::Error::Api(_)) => ensure(client, COLLECTION, "kubernetes", service).await,
+        Err(error) => Err(Error::Bootstrap(format!("{path}: {error}"))),
+    }
 }
 
 /// Create it, or replace it when one of these fields differs.

@@ -4,6 +4,7 @@
 //! Everything goes through the server's own API, so it is validated and admitted like all else, and doing
 //! it again changes nothing.
 mod kubernetes_service;
+mod service_cidr;
 
 use crate::{App, Error};
 use auth::rbac::bootstrap::{Write, plan};
@@ -18,12 +19,14 @@ pub struct Place {
     pub port: u16,
     /// Of the `kubernetes` service: the range's first.
     pub service_address: Option<IpAddr>,
+    /// The services' ranges, of the flags.
+    pub cidrs: Vec<String>,
 }
 
 const NAMESPACES: [&str; 4] = ["kube-system", "default", "kube-public", "kube-node-lease"];
 
 /// How often what is kept is looked at again.
-const UPKEEP: Duration = Duration::from_secs(30);
+const UPKEEP: Duration = Duration::from_secs(10);
 
 /// # Errors
 /// Something essential could not be written.
@@ -69,6 +72,7 @@ pub async fn run(app: &Arc<App>, client: &kube::Client, place: &Place) -> Result
     if app.registry.store("services/specs").is_none() {
         return Ok(());
     }
+    service_cidr::reconcile(client, &place.cidrs).await?;
     kubernetes_service::reconcile(client, place).await
 }
 
@@ -78,6 +82,9 @@ pub async fn keep(app: Arc<App>, client: kube::Client, place: Place, shutdown: C
         tokio::select! {
             () = shutdown.cancelled() => return,
             () = tokio::time::sleep(UPKEEP) => {}
+        }
+        if let Err(error) = service_cidr::reconcile(&client, &place.cidrs).await {
+            tracing::warn!(%error, "the default service CIDR could not be kept");
         }
         if app.flags.endpoint_reconciler_type == "none" {
             continue;
@@ -116,7 +123,7 @@ async fn ensure(client: &kube::Client, collection: &str, name: &str, object: &Va
     }
 }
 
-async fn send(client: &kube::Client, method: &str, path: &str, body: Vec<u8>) -> Result<Value, kube::Error> {
+pub(crate) async fn send(client: &kube::Client, method: &str, path: &str, body: Vec<u8>) -> Result<Value, kube::Error> {
     let request = Request::builder()
         .method(method)
         .uri(path)

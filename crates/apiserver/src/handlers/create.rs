@@ -64,18 +64,31 @@ pub async fn create_object(
     };
     admit::mutate(ctx, endpoint, &change, Some(&mut *object)).await?;
     resource.prepare_create(&mut *object);
-    let reserved = rules::before_create(ctx, endpoint, &mut *object, options.dry_run)?;
-    let errors = resource.validate_create(&*object);
-    if !errors.is_empty() {
-        return Err(ApiError::invalid(endpoint.on_kind(), &name, &errors));
-    }
-    ctx.warnings.extend(resource.warnings(&*object, None));
-    rules::check_escalation(ctx, endpoint, &*object, None)?;
-    admit::validate(ctx, endpoint, &change, Some(&mut *object)).await?;
-
-    let stored = store(endpoint, namespace, &mut *object, base.as_deref(), options).await;
-    reserved.settle(stored.is_ok() && !options.dry_run);
+    let reserved = rules::before_create(ctx, &mut *object, options.dry_run).await?;
+    let stored = match check(ctx, endpoint, &change, &mut *object).await {
+        Ok(()) => store(endpoint, namespace, &mut *object, base.as_deref(), options).await,
+        Err(error) => Err(error),
+    };
+    reserved.settle(stored.as_ref().map(drop)).await;
     stored
+}
+
+/// Validation of the kind, of RBAC and by admission.
+async fn check(
+    ctx: &mut Ctx<'_>,
+    endpoint: &Endpoint,
+    change: &Change<'_>,
+    object: &mut dyn Object,
+) -> Result<(), ApiError> {
+    let resource = endpoint.resource();
+    let mut errors = resource.validate_create(object);
+    rules::check_event(endpoint, object, &mut errors);
+    if !errors.is_empty() {
+        return Err(ApiError::invalid(endpoint.on_kind(), change.name, &errors));
+    }
+    ctx.warnings.extend(resource.warnings(object, None));
+    rules::check_escalation(ctx, endpoint, object, None)?;
+    admit::validate(ctx, endpoint, change, Some(object)).await
 }
 
 /// What the server owns in metadata; returns the base of a generated name.

@@ -90,7 +90,12 @@ pub async fn delete_object(
         admit::validate(ctx, endpoint, &change, None).await?;
         let plan = plan(endpoint, &*old, options);
         match carry_out(endpoint, &entry, &*old, plan, options.dry_run).await? {
-            Ok(deleted) => return Ok(deleted),
+            Ok(deleted) => {
+                if deleted.gone && !options.dry_run {
+                    rules::after_removal(ctx.app, &*old).await;
+                }
+                return Ok(deleted);
+            }
             Err(_) if options.resource_version.is_some() => {
                 return Err(ApiError::conflict(endpoint.on(), name, OBJECT_MODIFIED));
             }

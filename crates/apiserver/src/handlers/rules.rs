@@ -2,57 +2,84 @@
 //!
 //! Services get their addresses, namespaces their two-step deletion, RBAC objects the check against
 //! escalation. Everything else about a kind is in its file in the `api` crate.
-use crate::{allocators::Reservation, chain::Ctx, registry::Endpoint};
+use crate::{
+    App,
+    allocators::{Outcome, Reservation},
+    chain::Ctx,
+    registry::Endpoint,
+};
 use api::Object;
-use apimachinery::ApiError;
+use apimachinery::{
+    ApiError,
+    field::{self, ErrorList},
+};
 use auth::rbac::PolicyWrite;
-use k8s_openapi::api::core::v1::{Namespace, Service};
+use k8s_openapi::api::core::v1::{Event, Namespace, Service};
 
 /// What a write holds until it is known whether it happened.
+#[derive(Default)]
 pub struct Reserved(Option<Reservation>);
 
 impl Reserved {
-    pub fn none() -> Self {
-        Reserved(None)
+    /// `stored`: the write happened, and what was reserved is in use now; or why it did not.
+    pub async fn settle(self, stored: Result<(), &ApiError>) {
+        let Some(reservation) = self.0 else { return };
+        let outcome = match stored {
+            Ok(()) => Outcome::Stored,
+            // A store that did not answer may have written.
+            Err(error) if error.code >= 500 => Outcome::Unknown,
+            Err(_) => Outcome::Refused,
+        };
+        reservation.settle(outcome).await;
     }
 
-    /// `stored`: the write happened and what was reserved is in use now.
-    pub fn settle(self, stored: bool) {
+    /// Somebody else wrote first.
+    pub async fn give_back(self) {
         if let Some(reservation) = self.0 {
-            reservation.settle(stored);
+            reservation.settle(Outcome::Refused).await;
         }
     }
 }
 
 /// # Errors
 /// Addresses or ports asked for cannot be had.
-pub fn before_create(
-    ctx: &Ctx<'_>,
-    endpoint: &Endpoint,
-    object: &mut dyn Object,
-    dry_run: bool,
-) -> Result<Reserved, ApiError> {
-    let Some(service) = object.as_any_mut().downcast_mut::<Service>() else { return Ok(Reserved::none()) };
-    let name = service.metadata.name.as_deref().unwrap_or_default();
-    let key = endpoint.store.key(ctx.info.namespace, name);
-    ctx.app.services.allocate(&endpoint.store.cache, &key, service, None, dry_run).map(|r| Reserved(Some(r)))
+pub async fn before_create(ctx: &Ctx<'_>, object: &mut dyn Object, dry_run: bool) -> Result<Reserved, ApiError> {
+    let Some(service) = object.as_any_mut().downcast_mut::<Service>() else { return Ok(Reserved::default()) };
+    let reservation = ctx.app.services.allocate(service, ctx.info.namespace, None, dry_run).await?;
+    Ok(Reserved(Some(reservation)))
 }
 
 /// # Errors
 /// Addresses or ports asked for cannot be had.
-pub fn before_update(
+pub async fn before_update(
     ctx: &Ctx<'_>,
-    endpoint: &Endpoint,
     new: &mut dyn Object,
     old: &dyn Object,
     dry_run: bool,
 ) -> Result<Reserved, ApiError> {
     let (Some(new), Some(old)) = (new.as_any_mut().downcast_mut::<Service>(), old.as_any().downcast_ref::<Service>())
     else {
-        return Ok(Reserved::none());
+        return Ok(Reserved::default());
     };
-    let key = endpoint.store.key(ctx.info.namespace, ctx.info.name);
-    ctx.app.services.allocate(&endpoint.store.cache, &key, new, Some(old), dry_run).map(|r| Reserved(Some(r)))
+    let reservation = ctx.app.services.allocate(new, ctx.info.namespace, Some(old), dry_run).await?;
+    Ok(Reserved(Some(reservation)))
+}
+
+/// The object is not stored any more.
+pub async fn after_removal(app: &App, object: &dyn Object) {
+    if let Some(service) = object.as_any().downcast_ref::<Service>() {
+        app.services.removed(service).await;
+    }
+}
+
+/// Events made through their own group are new ones; those made through the core group may be of the old kind.
+pub fn check_event(endpoint: &Endpoint, object: &dyn Object, errors: &mut ErrorList) {
+    if let Some(event) = object.as_any().downcast_ref::<Event>()
+        && endpoint.served().group == "events.k8s.io"
+        && event.event_time.is_none()
+    {
+        errors.push(field::Error::required(&field::Path::new("eventTime"), ""));
+    }
 }
 
 /// Nobody may grant through RBAC what they do not hold.

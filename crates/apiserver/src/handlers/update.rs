@@ -110,17 +110,23 @@ pub async fn apply(
         let old = store.decode(&entry)?;
         let mut new = change(Current { entry: &entry, object: &*old })?;
         reconcile_metadata(endpoint, name, &entry, &*old, &mut *new)?;
-        let prepared = prepare(ctx, endpoint, &plan, namespace, &*old, &mut *new).await;
-        let written = match prepared {
-            Ok(reserved) => {
-                let written = write(endpoint, &plan, &entry, &*old, &mut *new).await;
-                reserved.settle(matches!(written, Ok(Outcome::Stored(_))) && !plan.options.dry_run);
-                written?
-            }
-            Err(error) => return Err(error),
+        let mut reserved = rules::Reserved::default();
+        let written = match prepare(ctx, endpoint, &plan, namespace, &*old, &mut *new, &mut reserved).await {
+            Ok(()) => write(endpoint, &plan, &entry, &*old, &mut *new).await,
+            Err(error) => Err(error),
         };
+        match &written {
+            Ok(Outcome::Raced(_)) => reserved.give_back().await,
+            Ok(_) => reserved.settle(Ok(())).await,
+            Err(error) => reserved.settle(Err(error)).await,
+        }
+        let written = written?;
         match written {
             Outcome::Stored(json) => return Ok(json),
+            Outcome::Removed(json) => {
+                rules::after_removal(ctx.app, &*old).await;
+                return Ok(json);
+            }
             // A change that names a version fails on the newer object by itself.
             Outcome::Raced(_) if attempt >= plan.attempts => {
                 return Err(ApiError::conflict(endpoint.on(), name, OBJECT_MODIFIED));
@@ -178,9 +184,10 @@ async fn prepare(
     namespace: &str,
     old: &dyn Object,
     new: &mut dyn Object,
-) -> Result<rules::Reserved, ApiError> {
+    reserved: &mut rules::Reserved,
+) -> Result<(), ApiError> {
     if !plan.checked {
-        return Ok(rules::Reserved::none());
+        return Ok(());
     }
     let name = ctx.info.name;
     let admitted_namespace = if endpoint.kind() == "Namespace" { name } else { namespace };
@@ -195,23 +202,22 @@ async fn prepare(
     admit::mutate(ctx, endpoint, &change, Some(new)).await?;
     let resource = endpoint.resource();
     resource.prepare_update(plan.target, new, old);
-    let reserved = if plan.target == Target::Main {
-        rules::before_update(ctx, endpoint, new, old, plan.options.dry_run)?
-    } else {
-        rules::Reserved::none()
-    };
+    if plan.target == Target::Main {
+        *reserved = rules::before_update(ctx, new, old, plan.options.dry_run).await?;
+    }
     let errors = resource.validate_update(plan.target, new, old);
     if !errors.is_empty() {
         return Err(ApiError::invalid(endpoint.on_kind(), name, &errors));
     }
     ctx.warnings.extend(resource.warnings(new, Some(old)));
     rules::check_escalation(ctx, endpoint, new, Some(old))?;
-    admit::validate(ctx, endpoint, &change, Some(new)).await?;
-    Ok(reserved)
+    admit::validate(ctx, endpoint, &change, Some(new)).await
 }
 
 enum Outcome {
     Stored(Bytes),
+    /// The update took away the last thing that kept it.
+    Removed(Bytes),
     /// Somebody else wrote first; this is what stands there now.
     Raced(Option<Arc<Entry>>),
 }
@@ -236,7 +242,7 @@ async fn write(
         return match store.remove(entry).await? {
             Ok(()) => {
                 new.metadata_mut().resource_version.clone_from(&old.metadata().resource_version);
-                Ok(Outcome::Stored(new.to_json().into()))
+                Ok(Outcome::Removed(new.to_json().into()))
             }
             Err(current) => Ok(Outcome::Raced(current)),
         };

@@ -41,9 +41,7 @@ async fn addresses_and_ports_are_given_once() {
     outside["spec"]["clusterIP"] = json!("192.168.0.1");
     let (_, text) = cluster.post(SERVICES, outside).await.unwrap_err();
     assert!(
-        text.ends_with(
-            "the provided IP (192.168.0.1) is not in the valid range. The range of valid IPs is 10.0.0.0/24"
-        ),
+        text.ends_with("failed to allocate IP 192.168.0.1: the provided network does not match the current range"),
         "{text}"
     );
     let mut port = service("z", "NodePort");
@@ -79,6 +77,62 @@ async fn a_dry_run_takes_nothing() {
     let mut again = service("t", "ClusterIP");
     again["spec"]["clusterIP"] = json!(address(&made));
     cluster.post(SERVICES, again).await.unwrap();
+}
+
+const ADDRESSES: &str = "/apis/networking.k8s.io/v1/ipaddresses";
+const CIDRS: &str = "/apis/networking.k8s.io/v1/servicecidrs";
+
+fn names(list: &Value) -> Vec<String> {
+    list["items"].as_array().unwrap().iter().map(|i| i["metadata"]["name"].as_str().unwrap().to_owned()).collect()
+}
+
+#[tokio::test]
+async fn a_taken_address_is_an_object() {
+    let cluster = Cluster::start().await;
+    let default = cluster.get(&format!("{CIDRS}/kubernetes")).await.unwrap();
+    assert_eq!(default["spec"]["cidrs"], json!(["10.0.0.0/24"]));
+    assert_eq!(default["status"]["conditions"][0]["type"], "Ready");
+    assert_eq!(names(&cluster.get(ADDRESSES).await.unwrap()), ["10.0.0.1"]);
+
+    let made = cluster.post(SERVICES, service("s", "ClusterIP")).await.unwrap();
+    let object = cluster.get(&format!("{ADDRESSES}/{}", address(&made))).await.unwrap();
+    let parent = json!({"group": "", "resource": "services", "namespace": "default", "name": "s"});
+    assert_eq!(object["spec"]["parentRef"], parent);
+    assert_eq!(object["metadata"]["labels"]["ipaddress.kubernetes.io/managed-by"], "ipallocator.k8s.io");
+    // Refused by validation after the address was taken: given back.
+    let mut wrong = service("t", "ClusterIP");
+    wrong["spec"]["sessionAffinity"] = json!("Never");
+    assert_eq!(cluster.post(SERVICES, wrong).await.unwrap_err().0, 422);
+    assert_eq!(cluster.post(SERVICES, service("s", "ClusterIP")).await.unwrap_err().0, 409);
+    assert_eq!(names(&cluster.get(ADDRESSES).await.unwrap()).len(), 2);
+    // No longer wanted.
+    let mut external = made.clone();
+    external["spec"] = json!({"type": "ExternalName", "externalName": "example.com"});
+    cluster.put(&format!("{SERVICES}/s"), external).await.unwrap();
+    assert_eq!(names(&cluster.get(ADDRESSES).await.unwrap()), ["10.0.0.1"]);
+}
+
+#[tokio::test]
+async fn further_ranges_give_addresses_and_lost_objects_come_back() {
+    let cluster = Cluster::start().await;
+    let range = json!({"apiVersion": "networking.k8s.io/v1", "kind": "ServiceCIDR", "metadata": {"name": "more"},
+        "spec": {"cidrs": ["10.9.0.0/24"]}});
+    cluster.post(CIDRS, range).await.unwrap();
+    let mut wanted = service("s", "NodePort");
+    wanted["spec"]["clusterIP"] = json!("10.9.0.7");
+    let made = cluster.post(SERVICES, wanted).await.unwrap();
+    cluster.delete(&format!("{ADDRESSES}/10.9.0.7"), json!({})).await.unwrap();
+    let dir = cluster.stop().await;
+    let cluster = Cluster::start_in(dir).await;
+    let object = cluster.get(&format!("{ADDRESSES}/10.9.0.7")).await.unwrap();
+    assert_eq!(object["spec"]["parentRef"]["name"], "s");
+    // The port is still taken.
+    let mut twin = service("t", "NodePort");
+    twin["spec"]["ports"][0]["nodePort"] = made["spec"]["ports"][0]["nodePort"].clone();
+    let (_, text) = cluster.post(SERVICES, twin.clone()).await.unwrap_err();
+    assert!(text.ends_with("provided port is already allocated"), "{text}");
+    cluster.delete(&format!("{SERVICES}/s"), json!({})).await.unwrap();
+    cluster.post(SERVICES, twin).await.unwrap();
 }
 
 #[tokio::test]
