@@ -41,6 +41,7 @@ mod entry;
 mod facts;
 mod history;
 mod load;
+mod pace;
 mod registry;
 mod state;
 mod tree;
@@ -116,6 +117,7 @@ pub struct Cache {
     /// Facts of values on their way through the store, by the address of the value.
     handed_over: Mutex<HashMap<usize, Facts, RandomState>>,
     stopped: CancellationToken,
+    pacer: Arc<pace::Pacer>,
 }
 
 struct Feed {
@@ -146,6 +148,7 @@ impl Cache {
             ready: tokio::sync::watch::Sender::new(false),
             handed_over: Mutex::default(),
             stopped: CancellationToken::new(),
+            pacer: pace::Pacer::new(tokio::runtime::Handle::current()),
         });
         tokio::spawn(load::run(Arc::downgrade(&cache), cache.stopped.clone()));
         cache
@@ -412,7 +415,7 @@ impl Sink for Cache {
         let changes = self.apply_to_state(events);
         let wakers = feed.registry.dispatch(&changes);
         drop(feed);
-        wakers.into_iter().for_each(std::task::Waker::wake);
+        self.pacer.wake(wakers);
     }
 
     fn reset(&self) {
