@@ -3,7 +3,9 @@
 //! The typed decoder says where in the text it stopped; clients are told the field and the Go type, so the body is
 //! walked again with the schema to find the first value of the wrong type. Only failures pay for that.
 use apimachinery::{
-    ApiError, quantity,
+    ApiError,
+    codec::json_syntax,
+    quantity,
     schema::{Schema, Type},
 };
 use serde_json::Value;
@@ -20,11 +22,15 @@ pub fn error(kind: &str, version: &str, schema: Option<Schema>, json: &[u8], cau
 fn explain(schema: Option<Schema>, json: &[u8]) -> Option<String> {
     let value: Value = match serde_json::from_slice(json) {
         Ok(value) => value,
-        Err(e) => return Some(format!("json: {e}")),
+        Err(e) => return Some(json_syntax::error(json).unwrap_or_else(|| format!("json: {e}"))),
     };
     let schema = schema?;
     let Value::Object(_) = value else {
-        return Some(format!("json: cannot unmarshal {} into Go value of type {}", name_of(&value), go_struct(schema)));
+        return Some(format!(
+            "json: cannot unmarshal {} into Go value of type {}",
+            json_syntax::kind(&value),
+            go_struct(schema)
+        ));
     };
     let mut path = Vec::new();
     mismatch(&value, Type::Object(schema), "", &mut path, 0)
@@ -37,17 +43,6 @@ fn go_struct(schema: Schema) -> &'static str {
 fn last_part(schema: Schema) -> &'static str {
     let name = schema.short_name();
     name.rsplit('.').next().unwrap_or(name)
-}
-
-fn name_of(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "bool",
-        Value::Number(_) => "number",
-        Value::String(_) => "string",
-        Value::Array(_) => "array",
-        Value::Object(_) => "object",
-    }
 }
 
 fn go_type(type_: Type) -> String {
@@ -92,7 +87,7 @@ fn mismatch<'a>(
     let bad = |path: &[&str]| {
         let what = match value {
             Value::Number(n) if matches!(type_, Type::Int32 | Type::Int64) => format!("number {n}"),
-            other => name_of(other).to_owned(),
+            other => json_syntax::kind(other).to_owned(),
         };
         let (owner, path) = (if owner.is_empty() { "" } else { owner }, path.join("."));
         Some(format!("json: cannot unmarshal {what} into Go struct field {owner}.{path} of type {}", go_type(type_)))
@@ -136,5 +131,60 @@ fn mismatch<'a>(
         (Type::Double, Value::Number(_)) => None,
         (Type::Object(schema), _) if schema.is_any() => None,
         _ => bad(path),
+    }
+}
+
+/// Why a strategically patched object is no object of its kind: upstream converts it without going through
+/// JSON, and words that differently (`cannot restore slice from string`).
+pub fn conversion_error(group: &str, version: &str, kind: &str, object: &Value) -> Option<String> {
+    let schema = apimachinery::schema::of(group, version, kind)?;
+    unconvertible(object, Type::Object(schema), 0)
+}
+
+/// As Go names the kinds of values that JSON gives.
+fn go_kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "invalid",
+        Value::Bool(_) => "bool",
+        Value::Number(n) if n.is_f64() => "float64",
+        Value::Number(_) => "int64",
+        Value::String(_) => "string",
+        Value::Array(_) => "slice",
+        Value::Object(_) => "map",
+    }
+}
+
+fn unconvertible(value: &Value, type_: Type, depth: usize) -> Option<String> {
+    if depth > DEPTH_MAX || value.is_null() {
+        return None;
+    }
+    let simple = |name: &str| Some(format!("unrecognized type: {name}"));
+    let from = go_kind(value);
+    match (type_, value) {
+        (Type::Object(schema), Value::Object(map)) if !schema.is_any() => {
+            map.iter().find_map(|(key, inner)| unconvertible(inner, schema.field(key)?.type_(), depth + 1))
+        }
+        (Type::Object(schema), _) if schema.is_any() => None,
+        (Type::Object(_), _) => Some(format!("cannot restore struct from: {from}")),
+        (Type::List(items), Value::Array(values)) => {
+            values.iter().find_map(|v| unconvertible(v, items.get(), depth + 1))
+        }
+        (Type::List(_), _) => Some(format!("cannot restore slice from {from}")),
+        (Type::Map(values), Value::Object(map)) => map.values().find_map(|v| unconvertible(v, values.get(), depth + 1)),
+        (Type::Map(_), _) => Some(format!("cannot restore map from {from}")),
+        (Type::String, Value::Number(n)) if !n.is_f64() => Some("cannot convert int64 to string".to_owned()),
+        (Type::String, other) if !other.is_string() => simple("string"),
+        (Type::Bool, other) if !other.is_boolean() => simple("bool"),
+        (Type::Int32 | Type::Int64, Value::Number(n)) if n.is_f64() => {
+            Some(format!("cannot convert float64 to {}", go_type(type_)))
+        }
+        (Type::Int32, other) if !other.is_number() => simple("int32"),
+        (Type::Int64, other) if !other.is_number() => simple("int64"),
+        (Type::Double, other) if !other.is_number() => simple("float64"),
+        (Type::Bytes, other) if !other.is_string() => Some(format!("cannot restore slice from {from}")),
+        _ => {
+            let mut path = Vec::new();
+            mismatch(value, type_, "", &mut path, depth)
+        }
     }
 }

@@ -28,6 +28,7 @@ mod scheduling;
 mod storage;
 
 pub use crate::core::{node, pod};
+pub use decode::conversion_error;
 pub use info::ALL_VERBS;
 pub use kind::{Erased, Kind};
 pub use registry::{ALL, registry};

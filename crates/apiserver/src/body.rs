@@ -111,9 +111,8 @@ pub async fn read(mut body: RequestBody) -> Result<Bytes, apimachinery::ApiError
     use crate::limits;
     use apimachinery::ApiError;
     use http_body_util::BodyExt;
-    let too_large = || ApiError::too_large(limits::BODY_TOO_LARGE);
     if http_body::Body::size_hint(&body).lower() > limits::BODY_BYTES as u64 {
-        return Err(too_large());
+        return Err(too_large(body).await);
     }
     let mut first = Bytes::new();
     let mut rest: Vec<u8> = Vec::new();
@@ -121,7 +120,7 @@ pub async fn read(mut body: RequestBody) -> Result<Bytes, apimachinery::ApiError
         let frame = frame.map_err(|e| ApiError::bad_request(format!("unable to read the request body: {e}")))?;
         let Ok(data) = frame.into_data() else { continue };
         if first.len() + rest.len() + data.len() > limits::BODY_BYTES {
-            return Err(too_large());
+            return Err(too_large(body).await);
         }
         if first.is_empty() && rest.is_empty() {
             first = data;
@@ -135,4 +134,18 @@ pub async fn read(mut body: RequestBody) -> Result<Bytes, apimachinery::ApiError
         }
     }
     Ok(if rest.is_empty() { first } else { rest.into() })
+}
+
+/// Takes and forgets more of the body, up to a bound: an HTTP/2 client whose upload is cut off does not see the answer.
+async fn too_large(mut body: RequestBody) -> apimachinery::ApiError {
+    use crate::limits;
+    use http_body_util::BodyExt;
+    let mut left = limits::BODY_DISCARD_BYTES;
+    while let Some(Ok(frame)) = body.frame().await {
+        left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
+        if left == 0 {
+            break;
+        }
+    }
+    apimachinery::ApiError::too_large(limits::BODY_TOO_LARGE)
 }

@@ -20,6 +20,19 @@ pub fn body_json(headers: &HeaderMap, body: Bytes) -> Result<Bytes, ApiError> {
     }
 }
 
+/// As [`body_json`], with what strict decoding complains about in YAML.
+///
+/// # Errors
+/// As [`body_json`].
+pub fn object_json(headers: &HeaderMap, body: Bytes) -> Result<(Bytes, Option<String>), ApiError> {
+    if negotiation::body_encoding(headers)? != Encoding::Yaml {
+        return Ok((body_json(headers, body)?, None));
+    }
+    let text = std::str::from_utf8(&body).map_err(|e| ApiError::bad_request(e.to_string()))?;
+    let (value, complaint) = yaml::parse_tolerant(text)?;
+    Ok((to_bytes(&value)?, complaint))
+}
+
 /// # Errors
 /// 400 when it is not YAML.
 pub fn yaml_to_json(body: &Bytes) -> Result<Bytes, ApiError> {

@@ -41,3 +41,5 @@ pub const UPDATE_ATTEMPTS: usize = 32;
 /// How long a read waits for the cache to reach the revision it must show.
 pub const FRESH_WAIT: Duration = Duration::from_secs(3);
 pub const WARNING_BYTES: usize = 4 * 1024;
+/// How much of a body that is too large is taken and forgotten before the answer.
+pub const BODY_DISCARD_BYTES: usize = 32 * 1024 * 1024;

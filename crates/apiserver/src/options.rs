@@ -291,12 +291,14 @@ fn unsupported_field(endpoint: &Endpoint, field: &str) -> String {
 }
 
 /// # Errors
-/// `Invalid`, worded as upstream's `strconv` errors are.
+/// As upstream's storage words it, which nobody there turns into an error of the client.
 pub fn parse_version(text: &str) -> Result<u64, ApiError> {
     text.parse().map_err(|_| {
+        let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+        let what = if digits { "value out of range" } else { "invalid syntax" };
         let path = field::Path::new("resourceVersion");
-        let why = format!("strconv.ParseUint: parsing {text:?}: invalid syntax");
-        invalid_options("ListOptions", [field::Error::invalid(&path, text, why)].into_iter().collect())
+        let error = field::Error::invalid(&path, text, format!("strconv.ParseUint: parsing {text:?}: {what}"));
+        ApiError::new(500, "", error.to_string())
     })
 }
 

@@ -1,6 +1,8 @@
-//! Virtual resources: access and token reviews. They are created, answered, and never stored.
+//! Virtual resources: access and token reviews, and bindings. They are created, answered, and never stored.
 //!
 //! Source: `authentication.k8s.io/v1` and `authorization.k8s.io/v1`.
+mod checks;
+
 use crate::{
     body::{self, Body, RequestBody},
     chain::Ctx,
@@ -12,6 +14,7 @@ use crate::{
 use apimachinery::ApiError;
 use auth::{Attributes, Decision, UserInfo};
 use bytes::Bytes;
+use checks::Checked;
 use http::{Response, StatusCode};
 use k8s_openapi::api::{
     authentication::v1::{
@@ -30,6 +33,7 @@ const AUTHORIZATION: &str = "authorization.k8s.io";
 
 /// Group, plural, kind, namespaced.
 const REVIEWS: &[(&str, &str, &str, bool)] = &[
+    ("", "bindings", "Binding", true),
     (AUTHENTICATION, "selfsubjectreviews", "SelfSubjectReview", false),
     (AUTHENTICATION, "tokenreviews", "TokenReview", false),
     (AUTHORIZATION, "localsubjectaccessreviews", "LocalSubjectAccessReview", true),
@@ -63,6 +67,9 @@ pub async fn dispatch(ctx: &mut Ctx<'_>, body: RequestBody) -> Result<Response<B
         return Err(method_not_allowed());
     }
     let body = codec::body_json(&ctx.parts.headers, body::read(body).await?)?;
+    if *plural == "bindings" {
+        return crate::subresources::binding::collection(ctx, body).await;
+    }
     let answer = match *plural {
         "selfsubjectreviews" => self_review(ctx, &body)?,
         "tokenreviews" => token_review(ctx, &body)?,
@@ -150,22 +157,13 @@ fn decide(
     }
 }
 
-fn exactly_one<A, B>(resource: &Option<A>, path: &Option<B>) -> Result<(), ApiError> {
-    match (resource, path) {
-        (Some(_), Some(_)) => Err(ApiError::bad_request(
-            "spec: Invalid value: cannot be specified in combination with resourceAttributes",
-        )),
-        (None, None) => Err(ApiError::bad_request(
-            "spec: Invalid value: exactly one of nonResourceAttributes or resourceAttributes must be specified",
-        )),
-        _ => Ok(()),
-    }
-}
-
 fn self_access(ctx: &Ctx<'_>, body: &Bytes) -> Result<Bytes, ApiError> {
     let mut review: SelfSubjectAccessReview = parse(body)?;
     let spec = &review.spec;
-    exactly_one(&spec.resource_attributes, &spec.non_resource_attributes)?;
+    Checked::new("SelfSubjectAccessReview")
+        .attributes(spec.resource_attributes.as_ref(), spec.non_resource_attributes.as_ref())
+        .metadata(&review.metadata)
+        .done()?;
     let (resource, path) = (spec.resource_attributes.as_ref(), spec.non_resource_attributes.as_ref());
     review.status = Some(decide(ctx, &ctx.user, resource, path));
     written(&review)
@@ -176,22 +174,25 @@ fn reviewed_user(
     groups: &Option<Vec<String>>,
     uid: &Option<String>,
     extra: &Option<std::collections::BTreeMap<String, Vec<String>>>,
-) -> Result<UserInfo, ApiError> {
-    let (name, groups) = (user.clone().unwrap_or_default(), groups.clone().unwrap_or_default());
-    if name.is_empty() && groups.is_empty() {
-        return Err(ApiError::bad_request(
-            "spec.user: Invalid value: \"\": at least one of user or group must be specified",
-        ));
-    }
+) -> UserInfo {
     let extra = extra.iter().flatten().map(|(k, v)| (k.to_lowercase(), v.clone())).collect();
-    Ok(UserInfo { name, uid: uid.clone().unwrap_or_default(), groups, extra })
+    UserInfo {
+        name: user.clone().unwrap_or_default(),
+        uid: uid.clone().unwrap_or_default(),
+        groups: groups.clone().unwrap_or_default(),
+        extra,
+    }
 }
 
 fn access(ctx: &Ctx<'_>, body: &Bytes) -> Result<Bytes, ApiError> {
     let mut review: SubjectAccessReview = parse(body)?;
     let spec = &review.spec;
-    exactly_one(&spec.resource_attributes, &spec.non_resource_attributes)?;
-    let user = reviewed_user(&spec.user, &spec.groups, &spec.uid, &spec.extra)?;
+    Checked::new("SubjectAccessReview")
+        .attributes(spec.resource_attributes.as_ref(), spec.non_resource_attributes.as_ref())
+        .subject(spec.user.as_deref(), spec.groups.as_deref())
+        .metadata(&review.metadata)
+        .done()?;
+    let user = reviewed_user(&spec.user, &spec.groups, &spec.uid, &spec.extra);
     let (resource, path) = (spec.resource_attributes.as_ref(), spec.non_resource_attributes.as_ref());
     review.status = Some(decide(ctx, &user, resource, path));
     written(&review)
@@ -199,23 +200,24 @@ fn access(ctx: &Ctx<'_>, body: &Bytes) -> Result<Bytes, ApiError> {
 
 fn local_access(ctx: &Ctx<'_>, body: &Bytes) -> Result<Bytes, ApiError> {
     let mut review: LocalSubjectAccessReview = parse(body)?;
-    let spec = &review.spec;
-    if spec.non_resource_attributes.is_some() {
+    let namespace = review.metadata.namespace.get_or_insert_default();
+    if namespace.is_empty() {
+        ctx.info.namespace.clone_into(namespace);
+    }
+    if namespace != ctx.info.namespace {
         return Err(ApiError::bad_request(
-            "spec.nonResourceAttributes: Invalid value: disallowed on this kind of request",
+            "the namespace of the provided object does not match the namespace sent on the request",
         ));
     }
-    let Some(resource) = spec.resource_attributes.as_ref() else {
-        return Err(ApiError::bad_request("spec.resourceAttributes: Invalid value: must be specified"));
-    };
-    if resource.namespace.as_deref().unwrap_or_default() != ctx.info.namespace {
-        return Err(ApiError::bad_request(format!(
-            "spec.resourceAttributes.namespace: Invalid value: must match metadata.namespace: {}",
-            ctx.info.namespace
-        )));
-    }
-    let user = reviewed_user(&spec.user, &spec.groups, &spec.uid, &spec.extra)?;
-    review.status = Some(decide(ctx, &user, Some(resource), None));
+    let spec = &review.spec;
+    Checked::new("LocalSubjectAccessReview")
+        .attributes(spec.resource_attributes.as_ref(), spec.non_resource_attributes.as_ref())
+        .subject(spec.user.as_deref(), spec.groups.as_deref())
+        .local(&review.metadata, spec.resource_attributes.as_ref(), spec.non_resource_attributes.as_ref())
+        .done()?;
+    let user = reviewed_user(&spec.user, &spec.groups, &spec.uid, &spec.extra);
+    let resource = spec.resource_attributes.as_ref();
+    review.status = Some(decide(ctx, &user, resource, None));
     written(&review)
 }
 

@@ -1,5 +1,6 @@
 //! The encodings of API objects: JSON (the one we work in), YAML and protobuf (which become JSON on arrival).
 pub mod json;
+pub mod json_syntax;
 pub mod protobuf;
 pub mod yaml;
 

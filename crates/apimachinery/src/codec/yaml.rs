@@ -3,13 +3,19 @@ mod write;
 
 use super::Error;
 use serde_json::Value;
+use serde_saphyr::DuplicateKeyPolicy;
 
 /// A request body or a manifest of this size is the largest that is taken.
 const BYTES_MAX: usize = 64 * 1024 * 1024;
 const DEPTH_MAX: usize = 100;
 
 fn options() -> serde_saphyr::Options {
+    options_with(DuplicateKeyPolicy::Error)
+}
+
+fn options_with(duplicate_keys: DuplicateKeyPolicy) -> serde_saphyr::Options {
     serde_saphyr::options! {
+        duplicate_keys: duplicate_keys,
         budget: serde_saphyr::budget! {
             max_events: 8_000_000,
             max_nodes: 4_000_000,
@@ -62,6 +68,36 @@ pub fn parse(text: &str) -> Result<Value, Error> {
     Ok(parse_all(text)?.into_iter().next().unwrap_or(Value::Null))
 }
 
+/// As [`parse`], but of a key that a map has twice the last value counts, and the complaint about it is returned.
+///
+/// # Errors
+/// As [`parse_all`].
+pub fn parse_tolerant(text: &str) -> Result<(Value, Option<String>), Error> {
+    let strict = match parse(text) {
+        Err(Error::Yaml(why)) if why.contains(DUPLICATE) => why,
+        other => return other.map(|value| (value, None)),
+    };
+    let options = options_with(DuplicateKeyPolicy::LastWins);
+    let documents: Vec<Value> =
+        serde_saphyr::from_multiple_with_options(text, options).map_err(|e| Error::Yaml(message(&e)))?;
+    let mut value = documents.into_iter().find(|d| !d.is_null()).unwrap_or(Value::Null);
+    whole_numbers(&mut value);
+    Ok((value, Some(duplicate(&strict))))
+}
+
+/// How the parser begins to say that a key is there twice.
+const DUPLICATE: &str = "duplicate mapping key: ";
+
+/// The complaint as Go's YAML library words it.
+fn duplicate(why: &str) -> String {
+    let between = |start: &str, end: &str| {
+        let rest = why.split_once(start).map_or("", |(_, rest)| rest);
+        rest.split_once(end).map_or(rest, |(found, _)| found)
+    };
+    let (line, key) = (between("line ", " "), between(DUPLICATE, ","));
+    format!("yaml: unmarshal errors:\n  line {line}: key {key:?} already set in map")
+}
+
 /// The error without its excerpt of the source.
 fn message(error: &serde_saphyr::Error) -> String {
     let text = error.to_string();
@@ -98,6 +134,16 @@ mod tests {
         assert_eq!(parse_all("---\na: 1\n---\n---\nb: 2\n").unwrap(), [json!({"a": 1}), json!({"b": 2})]);
         assert!(parse("a: [").is_err());
         assert!(parse(&"[".repeat(10_000)).is_err());
+    }
+
+    #[test]
+    fn a_key_twice() {
+        let text = "a: 1\nb:\n  c: 1\n  c: 2\n";
+        assert!(parse(text).is_err());
+        let (value, complaint) = parse_tolerant(text).unwrap();
+        assert_eq!(value, json!({"a": 1, "b": {"c": 2}}));
+        assert_eq!(complaint.as_deref(), Some("yaml: unmarshal errors:\n  line 4: key \"c\" already set in map"));
+        assert_eq!(parse_tolerant("a: 1").unwrap(), (json!({"a": 1}), None));
     }
 
     #[test]

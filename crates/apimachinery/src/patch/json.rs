@@ -2,6 +2,7 @@
 //!
 //! Like that library it accepts negative array indices, which count from the end.
 use super::Error;
+use crate::codec::json_syntax;
 use serde_json::Value;
 
 /// Upstream refuses longer patches.
@@ -17,11 +18,16 @@ pub fn json_patch(document: &mut Value, patch: &[u8]) -> Result<(), Error> {
     let operations = match serde_json::from_slice(patch) {
         Ok(Value::Array(operations)) => operations,
         Ok(Value::Null) => Vec::new(),
-        Ok(other) => return Err(wrong_type(&other, "Patch")),
-        Err(e) => return Err(Error::Decode(format!("error decoding patch: {e}"))),
+        Ok(other) => {
+            return Err(Error::Decode(format!("error decoding patch: {}", wrong_type(&other, "[]interface {}"))));
+        }
+        Err(e) => {
+            let why = json_syntax::error(patch).unwrap_or_else(|| e.to_string());
+            return Err(Error::Decode(format!("error decoding patch: {why}")));
+        }
     };
     if let Some(other) = operations.iter().find(|operation| !operation.is_object()) {
-        return Err(wrong_type(other, "Operation"));
+        return Err(wrong_type(other, "jsonpatch.Operation"));
     }
     if operations.len() > JSON_PATCH_OPERATIONS_MAX {
         return Err(Error::TooManyOperations(operations.len()));
@@ -38,15 +44,8 @@ fn missing(text: String) -> Error {
 }
 
 fn wrong_type(value: &Value, wanted: &str) -> Error {
-    let kind = match value {
-        Value::Null => "null",
-        Value::Bool(_) => "bool",
-        Value::Number(_) => "number",
-        Value::String(_) => "string",
-        Value::Array(_) => "array",
-        Value::Object(_) => "object",
-    };
-    Error::Decode(format!("json: cannot unmarshal {kind} into Go value of type jsonpatch.{wanted}"))
+    let kind = json_syntax::kind(value);
+    Error::Decode(format!("json: cannot unmarshal {kind} into Go value of type {wanted}"))
 }
 
 fn apply(document: &mut Value, operation: &Value, copied: &mut usize) -> Result<(), Error> {

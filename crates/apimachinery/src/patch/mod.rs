@@ -53,7 +53,8 @@ impl From<Error> for ApiError {
             Error::TooManyOperations(_) => ApiError::too_large(format!("Request entity is too large: {error}")),
             Error::Decode(text) => ApiError::bad_request(text),
             Error::Apply(_) => {
-                ApiError::new(422, "Invalid", "the server rejected our request due to an error in our request")
+                let text = "the server rejected our request due to an error in our request";
+                ApiError { details: Some(Box::default()), ..ApiError::new(422, "Invalid", text) }
             }
             other => ApiError::bad_request(other.to_string()),
         }

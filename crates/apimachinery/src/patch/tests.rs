@@ -80,7 +80,11 @@ fn json_patches() {
             Err("move operation failed to decode from: operation, missing from field: missing value"),
         ),
         (json!({}), r#"[{"op":"add"}]"#, Err("add operation failed to decode path: missing value")),
-        (json!({}), "{}", Err("json: cannot unmarshal object into Go value of type jsonpatch.Patch")),
+        (
+            json!({}),
+            "{}",
+            Err("error decoding patch: json: cannot unmarshal object into Go value of type []interface {}"),
+        ),
         (json!({}), "[1]", Err("json: cannot unmarshal number into Go value of type jsonpatch.Operation")),
         (json!({}), r#"[{"op":"foo","path":"/a"}]"#, Err("Unexpected kind: foo")),
     ];

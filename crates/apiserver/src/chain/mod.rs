@@ -56,6 +56,13 @@ impl App {
             response.status(),
             started.elapsed(),
         );
+        if parts.method == http::Method::HEAD {
+            let length = http_body::Body::size_hint(response.body()).exact();
+            *response.body_mut() = Body::empty();
+            if let Some(length) = length {
+                response.headers_mut().entry(header::CONTENT_LENGTH).or_insert(HeaderValue::from(length));
+            }
+        }
         let headers = response.headers_mut();
         headers.entry("cache-control").or_insert(HeaderValue::from_static("no-cache, private"));
         response
@@ -78,7 +85,10 @@ impl App {
         let _place = self.limiter.enter(&info, &user)?;
         authorize::request(self, &info, query, &user)?;
         if !info.resource_request {
-            return self.answer_path(parts, info, query, user, body).await;
+            return match self.answer_path(parts, info, query, user, body).await {
+                Err(error) if error.code == 404 => Ok(page_not_found()),
+                other => other,
+            };
         }
         let accept = match info.subresource {
             // Their bodies are not API objects, and clients ask for them with all sorts of Accept headers.
@@ -90,7 +100,7 @@ impl App {
         let handled = if long_running {
             handlers::dispatch(&mut ctx, body, upgrade).await
         } else {
-            let limit = self.time_limit(query);
+            let limit = self.time_limit(query)?;
             match tokio::time::timeout(limit, handlers::dispatch(&mut ctx, body, upgrade)).await {
                 Ok(handled) => handled,
                 Err(_) => Err(timed_out(limit)),
@@ -135,13 +145,26 @@ impl App {
         }
     }
 
-    fn time_limit(&self, query: &Query<'_>) -> std::time::Duration {
+    /// The server's own, or less if the client says so.
+    fn time_limit(&self, query: &Query<'_>) -> Result<std::time::Duration, ApiError> {
         let limit = self.flags.request_timeout.0;
-        match query.get("timeout").and_then(|t| t.parse::<crate::GoDuration>().ok()) {
-            Some(asked) if !asked.0.is_zero() && asked.0 < limit => asked.0,
-            _ => limit,
+        let Some(text) = query.get("timeout").filter(|t| !t.is_empty()) else { return Ok(limit) };
+        match text.parse::<crate::GoDuration>() {
+            Ok(asked) if asked.0.is_zero() => Ok(limit),
+            Ok(asked) => Ok(asked.0.min(limit)),
+            Err(_) => Err(ApiError::bad_request("invalid timeout specified in the request URL")),
         }
     }
+}
+
+/// What is no API at all is answered as by any web server.
+fn page_not_found() -> Response<Body> {
+    let mut response = Response::new(Body::from(bytes::Bytes::from_static(b"404 page not found\n")));
+    *response.status_mut() = StatusCode::NOT_FOUND;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
 }
 
 fn timed_out(limit: std::time::Duration) -> ApiError {

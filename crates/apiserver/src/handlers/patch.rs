@@ -16,7 +16,7 @@ use crate::{
     render,
 };
 use api::{Object, Target};
-use apimachinery::{ApiError, patch, schema};
+use apimachinery::{ApiError, codec::json_syntax, field, patch, schema, status::On};
 use bytes::Bytes;
 use http::{Response, StatusCode};
 use serde_json::Value;
@@ -36,14 +36,21 @@ impl Patch {
     /// # Errors
     /// 415 for an unknown kind of patch, 400 for what does not parse.
     pub fn parse(ctx: &Ctx<'_>, body: &Bytes) -> Result<Self, ApiError> {
-        let parse = || {
-            serde_json::from_slice::<Value>(body)
-                .map_err(|e| ApiError::bad_request(format!("error decoding patch: {e}")))
+        let parse = |prefix: &str| {
+            let wrong = |why: String| Err(ApiError::bad_request(format!("{prefix}{why}")));
+            match serde_json::from_slice::<Value>(body) {
+                Ok(value @ (Value::Object(_) | Value::Null)) => Ok(value),
+                Ok(other) => wrong(format!(
+                    "json: cannot unmarshal {} into Go value of type map[string]interface {{}}",
+                    json_syntax::kind(&other)
+                )),
+                Err(e) => wrong(json_syntax::error(body).unwrap_or_else(|| e.to_string())),
+            }
         };
         match content_type(&ctx.parts.headers) {
             JSON_PATCH => Ok(Patch::Json(body.clone())),
-            MERGE_PATCH => parse().map(Patch::Merge),
-            STRATEGIC => parse().map(Patch::Strategic),
+            MERGE_PATCH => parse("error decoding patch: ").map(Patch::Merge),
+            STRATEGIC => parse("").map(Patch::Strategic),
             _ => Err(ApiError::unsupported_media_type(format!(
                 "the body of the request was in an unknown format - accepted media types include: {JSON_PATCH}, {MERGE_PATCH}, {STRATEGIC}"
             ))),
@@ -98,6 +105,38 @@ pub async fn patch(
     render::object(ctx, endpoint, json, StatusCode::OK)
 }
 
+/// The patched object is none of its kind: upstream tells that as an invalid value of the patch.
+fn unfit(endpoint: &Endpoint, patch: &Patch, document: &Value, json: &[u8], error: ApiError) -> ApiError {
+    const STRICT: &str = "strict decoding error: ";
+    let served = endpoint.served();
+    let Some((_, why)) = error.message.split_once(": ").filter(|_| error.code == 400) else { return error };
+    let (shown, why) = match patch {
+        Patch::Strategic(patch) => {
+            let converted = || api::conversion_error(&served.group, &served.version, &served.kind, document);
+            let why = if why.starts_with(STRICT) { None } else { converted() }.unwrap_or_else(|| why.to_owned());
+            (go_map(patch), why)
+        }
+        _ => (String::from_utf8_lossy(json).into_owned(), why.to_owned()),
+    };
+    let error = field::Error::invalid(&field::Path::new("patch"), shown, why);
+    ApiError::invalid(On { group: "", resource: "" }, "", &[error].into_iter().collect())
+}
+
+/// As Go prints parsed JSON with `%+v`.
+fn go_map(value: &Value) -> String {
+    match value {
+        Value::Null => "<nil>".to_owned(),
+        Value::String(text) => text.clone(),
+        Value::Array(list) => format!("[{}]", list.iter().map(go_map).collect::<Vec<_>>().join(" ")),
+        Value::Object(map) => {
+            let mut members: Vec<_> = map.iter().map(|(key, value)| format!("{key}:{}", go_map(value))).collect();
+            members.sort_unstable();
+            format!("map[{}]", members.join(" "))
+        }
+        other => other.to_string(),
+    }
+}
+
 struct Findings<'a> {
     warnings: &'a mut Vec<String>,
     options: WriteOptions,
@@ -114,12 +153,14 @@ fn patched(
     let document: Value = serde_json::from_slice(&shown).map_err(ApiError::internal)?;
     let served = endpoint.served();
     let document = patch.apply(&served.group, &served.version, &served.kind, document)?;
-    let json = serde_json::to_vec(&document).map_err(ApiError::internal)?;
+    let json = Bytes::from(serde_json::to_vec(&document).map_err(ApiError::internal)?);
     if json.len() > limits::BODY_BYTES {
         return Err(ApiError::too_large(limits::BODY_TOO_LARGE));
     }
     findings.warnings.clear();
-    let mut new = decode::checked_json(endpoint, json.into(), findings.options.field_validation, findings.warnings)?;
+    let strictness = findings.options.field_validation;
+    let mut new = decode::checked_json(endpoint, json.clone(), strictness, None, findings.warnings)
+        .map_err(|error| unfit(endpoint, patch, &document, &json, error))?;
     update::check_name(name, &mut *new)?;
     if endpoint.namespaced() {
         let namespace = current.object.metadata().namespace.as_deref().unwrap_or_default();

@@ -13,10 +13,12 @@ use crate::{
     options::WriteOptions,
     registry::Endpoint,
     render,
+    request_info::RequestInfo,
     store::on,
 };
 use api::Target;
 use apimachinery::ApiError;
+use bytes::Bytes;
 use http::{Response, StatusCode};
 use k8s_openapi::{
     api::core::v1::{Binding, Pod, PodCondition},
@@ -26,9 +28,34 @@ use k8s_openapi::{
 /// # Errors
 /// 409 when the pod has a node already or is going away.
 pub async fn bind(ctx: &mut Ctx<'_>, endpoint: &Endpoint, body: RequestBody) -> Result<Response<Body>, ApiError> {
-    let options = WriteOptions::parse(ctx.query, "CreateOptions")?;
     let json = codec::body_json(&ctx.parts.headers, body::read(body).await?)?;
+    bind_json(ctx, endpoint, &json).await
+}
+
+/// `POST …/bindings`: the same, with the pod's name in the body alone.
+///
+/// # Errors
+/// As [`bind`].
+pub async fn collection(ctx: &mut Ctx<'_>, json: Bytes) -> Result<Response<Body>, ApiError> {
     let binding: Binding = serde_json::from_slice(&json).map_err(|e| ApiError::bad_request(e.to_string()))?;
+    let name = binding.metadata.name.unwrap_or_default();
+    let Some(pods) = ctx.app.registry.find("", "v1", "pods").cloned() else { return Err(ApiError::no_such_path()) };
+    let info = RequestInfo { resource: "pods", subresource: "binding", name: &name, ..ctx.info.clone() };
+    let mut ctx = Ctx {
+        app: ctx.app,
+        parts: ctx.parts,
+        info,
+        query: ctx.query,
+        user: ctx.user.clone(),
+        accept: ctx.accept,
+        warnings: Vec::new(),
+    };
+    bind_json(&mut ctx, &pods, &json).await
+}
+
+async fn bind_json(ctx: &mut Ctx<'_>, endpoint: &Endpoint, json: &[u8]) -> Result<Response<Body>, ApiError> {
+    let options = WriteOptions::parse(ctx.query, "CreateOptions")?;
+    let binding: Binding = serde_json::from_slice(json).map_err(|e| ApiError::bad_request(e.to_string()))?;
     let name = ctx.info.name;
     if binding.metadata.name.as_deref().is_some_and(|n| !n.is_empty() && n != name) {
         return Err(ApiError::bad_request("name in URL does not match name in Binding object"));

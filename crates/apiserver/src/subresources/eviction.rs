@@ -27,6 +27,18 @@ use k8s_openapi::{
 use std::sync::Arc;
 use storage::{Expect, Lookup};
 
+/// The version clients used before `policy/v1`, with the same content; it is still taken.
+const OLD_VERSION: &str = "policy/v1beta1";
+
+fn parse(json: &[u8]) -> Result<Eviction, ApiError> {
+    let bad = |e: serde_json::Error| ApiError::bad_request(e.to_string());
+    let mut body: serde_json::Value = serde_json::from_slice(json).map_err(bad)?;
+    if body.get("apiVersion").and_then(|v| v.as_str()) == Some(OLD_VERSION) {
+        body["apiVersion"] = "policy/v1".into();
+    }
+    serde_json::from_value(body).map_err(bad)
+}
+
 const REFUSED: &str = "Cannot evict pod as it would violate the pod's disruption budget.";
 /// More pods than this in a budget's `disruptedPods` means its controller does not keep up.
 const MAX_DISRUPTED: usize = 2_000;
@@ -36,7 +48,7 @@ const MAX_DISRUPTED: usize = 2_000;
 pub async fn evict(ctx: &mut Ctx<'_>, endpoint: &Endpoint, body: RequestBody) -> Result<Response<Body>, ApiError> {
     let write = WriteOptions::parse(ctx.query, "CreateOptions")?;
     let json = codec::body_json(&ctx.parts.headers, body::read(body).await?)?;
-    let eviction: Eviction = serde_json::from_slice(&json).map_err(|e| ApiError::bad_request(e.to_string()))?;
+    let eviction = parse(&json)?;
     let name = ctx.info.name;
     if eviction.metadata.name.as_deref().is_some_and(|n| !n.is_empty() && n != name) {
         return Err(ApiError::bad_request("name in URL does not match name in Eviction object"));

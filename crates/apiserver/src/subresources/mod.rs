@@ -2,7 +2,7 @@
 //!
 //! Which subresources a kind has is in its `Info`; a subresource whose body is the kind itself takes the
 //! ordinary update path with its own target, the others have a file here.
-mod binding;
+pub mod binding;
 mod eviction;
 mod scale;
 mod token;

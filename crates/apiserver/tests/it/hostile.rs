@@ -19,8 +19,8 @@ async fn bodies() {
         ("application/json", b"".to_vec(), 400),
         ("application/json", b"{".to_vec(), 400),
         ("application/json", b"[1,2".to_vec(), 400),
-        ("application/json", b"null".to_vec(), 400),
-        ("application/json", b"{\"metadata\":{\"name\":\"\xff\xfe\"}}".to_vec(), 400),
+        ("application/json", b"null".to_vec(), 422),
+        ("application/json", b"{\"metadata\":{\"name\":\"\xff\xfe\"}}".to_vec(), 422),
         ("application/json", deep.clone(), 400),
         ("application/json", b"{\"metadata\":{\"name\":\"a\"},\"data\":{\"x\":1}}".to_vec(), 400),
         ("application/json", b"{\"kind\":\"Pod\",\"apiVersion\":\"v1\",\"metadata\":{\"name\":\"a\"}}".to_vec(), 400),
@@ -85,7 +85,7 @@ async fn queries() {
         ("limit=x", 400),
         ("limit=-1", 200),
         ("limit=99999999999999999999", 400),
-        ("resourceVersion=-1", 422),
+        ("resourceVersion=-1", 500),
         ("continue=%00", 400),
         ("timeoutSeconds=x&watch=1", 400),
         ("labelSelector=%ff", 400),
@@ -99,4 +99,52 @@ async fn queries() {
     }
     let many = format!("{MAPS}?{}", "a=b&".repeat(5_000));
     assert_eq!(send(&cluster, "GET", &many, "application/json", Vec::new()).await.0, 200);
+}
+
+#[tokio::test]
+async fn bodies_that_are_no_objects_are_answered_in_upstreams_words() {
+    const PATH: &str = "/api/v1/namespaces/default/configmaps?dryRun=All";
+    let cluster = Cluster::start().await;
+    let unreadable = |why: &str| {
+        format!(
+            "the object provided is unrecognized (must be of type ConfigMap): couldn't get version/kind; json parse error: {why}"
+        )
+    };
+    let scheme = "in scheme \"k8s.io/kubernetes/pkg/api/legacyscheme/scheme.go:30\"";
+    let handled = |kind: &str, why: &str| format!("{kind} in version \"v1\" cannot be handled as a ConfigMap: {why}");
+    for (body, want) in [
+        ("", unreadable("unexpected end of JSON input (<empty>)")),
+        ("{\"a\" 1}", unreadable("invalid character '1' after object key ({\"a\" 1})")),
+        (
+            "{\"kind\":5}",
+            unreadable("json: cannot unmarshal number into Go struct field .kind of type string ({\"kind\":5})"),
+        ),
+        (
+            "{\"kind\":\"Pod\",\"apiVersion\":\"v1\"}",
+            handled("Pod", "converting (v1.Pod) to (core.ConfigMap): unknown conversion"),
+        ),
+        (
+            "{\"kind\":\"Foo\",\"apiVersion\":\"v1\"}",
+            handled("Foo", &format!("no kind \"Foo\" is registered for version \"v1\" {scheme}")),
+        ),
+        (
+            "{\"apiVersion\":\"apps/v1\"}",
+            handled("ConfigMap", &format!("no kind \"ConfigMap\" is registered for version \"apps/v1\" {scheme}")),
+        ),
+    ] {
+        let (status, text) = send(&cluster, "POST", PATH, "application/json", body.as_bytes().to_vec()).await;
+        let answer: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!((status, answer["message"].as_str()), (400, Some(want.as_str())), "{body}");
+    }
+    // Go's parser takes these, so ours does.
+    for (kind, body) in [
+        ("application/json", &b"{\"kind\":\"Foo\",\"kind\":\"ConfigMap\",\"metadata\":{\"name\":\"a\"}}"[..]),
+        ("application/json", b"{\"metadata\":{\"name\":\"a\"},\"data\":{\"a\":\"\xff\"}}"),
+        ("application/yaml", b"metadata: {name: a}\ndata:\n  a: '1'\n  a: '2'\n"),
+    ] {
+        let (status, text) = send(&cluster, "POST", PATH, kind, body.to_vec()).await;
+        assert_eq!(status, 201, "{text}");
+    }
+    let (status, text) = send(&cluster, "POST", "/foo", "application/json", b"{}".to_vec()).await;
+    assert_eq!((status, text.as_str()), (404, "404 page not found\n"));
 }

@@ -64,3 +64,45 @@ async fn concurrent_patches_all_arrive() {
     let data = cluster.get(&path).await.unwrap()["data"].as_object().unwrap().len();
     assert_eq!(data, 9);
 }
+
+#[tokio::test]
+async fn what_cannot_be_applied_is_told_as_upstream_tells_it() {
+    let cluster = Cluster::start().await;
+    cluster.post(MAPS, map("a")).await.unwrap();
+    let path = format!("{MAPS}/a");
+    for (kind, query, patch, code, want) in [
+        ("merge-patch+json", "", json!({"data": {"a": 1}}), 422, "into Go struct field ConfigMap.data of type string"),
+        (
+            "strategic-merge-patch+json",
+            "",
+            json!({"data": {"a": 1}}),
+            422,
+            " \"\" is invalid: patch: Invalid value: \"map[data:map[a:1]]\": cannot convert int64 to string",
+        ),
+        (
+            "strategic-merge-patch+json",
+            "?fieldValidation=Strict",
+            json!({"foo": ["x", 1]}),
+            422,
+            "patch: Invalid value: \"map[foo:[x 1]]\": strict decoding error: unknown field \"foo\"",
+        ),
+        (
+            "merge-patch+json",
+            "",
+            json!([1]),
+            400,
+            "error decoding patch: json: cannot unmarshal array into Go value of type map[string]interface {}",
+        ),
+        (
+            "merge-patch+json",
+            "",
+            json!({"kind": "Pod"}),
+            422,
+            "converting (v1.Pod) to (core.ConfigMap): unknown conversion",
+        ),
+    ] {
+        let (found, text) = cluster.patch(&format!("{path}{query}"), kind, patch).await.unwrap_err();
+        assert_eq!(found, code, "{text}");
+        assert!(text.ends_with(want), "{text}");
+    }
+}
