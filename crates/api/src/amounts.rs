@@ -74,13 +74,17 @@ pub fn parsed(list: Option<&ResourceList>) -> impl Iterator<Item = (&str, Quanti
 
 /// Zero or more; says so in upstream's words. `None` when it is no amount, which is reported too.
 pub fn validate_non_negative(quantity: &ApiQuantity, path: &Path, errors: &mut ErrorList) -> Option<Quantity> {
+    let amount = parsed_or_reported(quantity, path, errors);
+    if amount.is_some_and(|a| a.is_negative()) {
+        errors.push(Error::invalid(path, &quantity.0, "must be greater than or equal to 0"));
+    }
+    amount
+}
+
+/// `None` when it is no amount, which is reported.
+pub fn parsed_or_reported(quantity: &ApiQuantity, path: &Path, errors: &mut ErrorList) -> Option<Quantity> {
     match Quantity::parse(&quantity.0) {
-        Ok(amount) => {
-            if amount.is_negative() {
-                errors.push(Error::invalid(path, &quantity.0, "must be greater than or equal to 0"));
-            }
-            Some(amount)
-        }
+        Ok(amount) => Some(amount),
         Err(e) => {
             errors.push(Error::invalid(path, &quantity.0, e.to_string()));
             None

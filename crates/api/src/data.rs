@@ -31,7 +31,7 @@ pub fn validate(data: &Data<'_>, errors: &mut ErrorList) {
     }
     let total: usize = data.text.iter().chain(&data.binary).map(|(_, length)| *length).sum();
     if total > SIZE_MAX {
-        errors.push(Error::too_long(&Path::root(), SIZE_MAX));
+        errors.push(Error::too_long(&Path::root().key(""), SIZE_MAX));
     }
 }
 

@@ -42,6 +42,21 @@ pub struct Checked<'a> {
 pub fn validate(checked: &Checked<'_>, path: &Path, errors: &mut ErrorList) {
     let selector_path = path.child("selector");
     meta::validate_label_selector(checked.selector, &selector_path, errors);
+    let template_path = path.child("template");
+    let labels = checked.template.metadata.as_ref().and_then(|m| m.labels.as_ref());
+    let mismatch = || {
+        let detail = "`selector` does not match template `labels`";
+        Error::invalid(&template_path.child("metadata").child("labels"), labels, detail)
+    };
+    if *checked.selector == LabelSelector::default() {
+        // Not given, and that selects nothing.
+        if checked.noun != "daemonset" {
+            errors.push(Error::required(&selector_path, ""));
+        }
+        errors.push(mismatch());
+        validate_template(checked.template, checked.restart_policies, &template_path, errors);
+        return;
+    }
     if meta::selector_is_empty(checked.selector) {
         let detail = format!("empty selector is invalid for {}", checked.noun);
         errors.push(Error::invalid(&selector_path, checked.selector, detail));
@@ -50,12 +65,9 @@ pub fn validate(checked: &Checked<'_>, path: &Path, errors: &mut ErrorList) {
         errors.push(Error::invalid(&selector_path, checked.selector, "invalid label selector"));
         return;
     };
-    let template_path = path.child("template");
-    let labels = checked.template.metadata.as_ref().and_then(|m| m.labels.as_ref());
     let matches = labels.is_some_and(|l| selector.matches(l));
     if !selector.is_everything() && !matches {
-        let detail = "`selector` does not match template `labels`";
-        errors.push(Error::invalid(&template_path.child("metadata").child("labels"), labels, detail));
+        errors.push(mismatch());
     }
     validate_template(checked.template, checked.restart_policies, &template_path, errors);
 }

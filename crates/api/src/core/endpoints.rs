@@ -1,5 +1,10 @@
 //! Endpoints: the addresses behind a service, as clients of old know them.
-use crate::{cells, core::pod::defaults, kind::Kind, resource::Info};
+use crate::{
+    cells,
+    core::{pod::defaults, service_validation::validate_non_special_ip},
+    kind::Kind,
+    resource::Info,
+};
 use apimachinery::{
     field::{Error, ErrorList, Path},
     table::{Column, Row},
@@ -37,6 +42,7 @@ fn validate_address(address: &EndpointAddress, path: &Path, errors: &mut ErrorLi
     for violation in validation::is_valid_ip(&address.ip) {
         errors.push(Error::invalid(&path.child("ip"), &address.ip, violation));
     }
+    validate_non_special_ip(&address.ip, &path.child("ip"), errors);
     if let Some(name) = address.hostname.as_deref().filter(|n| !n.is_empty()) {
         for violation in validation::is_dns1123_label(name) {
             errors.push(Error::invalid(&path.child("hostname"), name, violation));

@@ -14,6 +14,6 @@ pub mod resource_quota;
 pub mod secret;
 pub mod service;
 pub mod service_account;
-mod service_validation;
+pub(crate) mod service_validation;
 mod taints;
 pub mod volume_defaults;

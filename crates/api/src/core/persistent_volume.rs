@@ -30,10 +30,10 @@ pub fn access_modes(modes: Option<&Vec<String>>) -> String {
 }
 
 /// Modes that are none, none at all, and one that allows no other.
-pub fn validate_access_modes(modes: Option<&Vec<String>>, path: &Path, errors: &mut ErrorList) {
+pub fn validate_access_modes(modes: Option<&Vec<String>>, missing: &str, path: &Path, errors: &mut ErrorList) {
     let modes = modes.map(Vec::as_slice).unwrap_or_default();
     if modes.is_empty() {
-        errors.push(Error::required(path, "at least 1 access mode is required"));
+        errors.push(Error::required(path, missing));
     }
     for mode in modes.iter().filter(|m| !ACCESS_MODES.contains(&m.as_str())) {
         errors.push(Error::not_supported(path, mode, ACCESS_MODES));
@@ -202,7 +202,7 @@ impl Kind for PersistentVolume {
     fn validate(&self, errors: &mut ErrorList) {
         let path = Path::new("spec");
         let Some(spec) = &self.spec else { return };
-        validate_access_modes(spec.access_modes.as_ref(), &path.child("accessModes"), errors);
+        validate_access_modes(spec.access_modes.as_ref(), "", &path.child("accessModes"), errors);
         let capacity = path.child("capacity");
         match spec.capacity.as_ref().filter(|c| !c.is_empty()) {
             None => errors.push(Error::required(&capacity, "")),
@@ -213,8 +213,11 @@ impl Kind for PersistentVolume {
             Some(list) => {
                 for (name, amount) in list {
                     let at = capacity.key(name);
-                    let parsed = amounts::validate_non_negative(amount, &at, errors);
-                    if parsed.is_some_and(|a| a.is_zero()) {
+                    let parsed = amounts::parsed_or_reported(amount, &at, errors);
+                    if parsed.is_some_and(|a| a.is_negative()) {
+                        errors.push(Error::invalid(&at, &amount.0, "must be a valid resource quantity"));
+                    }
+                    if parsed.is_some_and(|a| a.is_zero() || a.is_negative()) {
                         errors.push(Error::invalid(&at, &amount.0, "must be greater than zero"));
                     }
                 }

@@ -41,7 +41,8 @@ fn normalize_data_sources(spec: &mut PersistentVolumeClaimSpec) {
 
 /// What holds for claims and for the claims of templates and ephemeral volumes.
 pub fn validate_spec(spec: &PersistentVolumeClaimSpec, path: &Path, errors: &mut ErrorList) {
-    validate_access_modes(spec.access_modes.as_ref(), &path.child("accessModes"), errors);
+    let missing = "at least 1 access mode is required";
+    validate_access_modes(spec.access_modes.as_ref(), missing, &path.child("accessModes"), errors);
     if let Some(selector) = &spec.selector {
         meta::validate_label_selector(selector, &path.child("selector"), errors);
     }

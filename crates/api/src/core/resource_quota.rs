@@ -45,6 +45,19 @@ const SCOPES: &[&str] = &[
 ];
 
 /// A resource's name: standard, or qualified by a domain.
+/// Numbers of objects.
+const COUNTS: &[&str] = &[
+    "pods",
+    "resourcequotas",
+    "services",
+    "replicationcontrollers",
+    "secrets",
+    "configmaps",
+    "persistentvolumeclaims",
+    "services.nodeports",
+    "services.loadbalancers",
+];
+
 pub fn validate_resource_name(name: &str, path: &Path, errors: &mut ErrorList) {
     for violation in validation::is_qualified_name(name) {
         errors.push(Error::invalid(path, name, violation));
@@ -135,7 +148,10 @@ impl Kind for ResourceQuota {
         for (name, amount) in spec.hard.iter().flatten() {
             let at = path.child("hard").key(name);
             validate_resource_name(name, &at, errors);
-            amounts::validate_non_negative(amount, &at, errors);
+            let parsed = amounts::validate_non_negative(amount, &at, errors);
+            if COUNTS.contains(&name.as_str()) && parsed.is_some_and(|a| a.as_i64().is_none()) {
+                errors.push(Error::invalid(&at, &amount.0, "must be an integer"));
+            }
         }
         validate_scopes(spec, &path, errors);
     }

@@ -8,6 +8,7 @@ use crate::{
     resource::{Info, Target},
 };
 use apimachinery::{
+    codec::json_syntax,
     field::{Error, ErrorList, Path},
     table::{Column, Row},
 };
@@ -24,8 +25,15 @@ fn validate_json(secret: &Secret, key: &str, errors: &mut ErrorList) {
     match value(secret, key) {
         None => errors.push(Error::required(&path, "")),
         Some(json) => {
-            if let Err(e) = serde_json::from_slice::<serde::de::IgnoredAny>(json) {
-                errors.push(Error::invalid(&path, "<secret contents redacted>", e.to_string()));
+            if let Err(e) = serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(json) {
+                let why = json_syntax::error(json).unwrap_or_else(|| match serde_json::from_slice(json) {
+                    Ok(value) => format!(
+                        "json: cannot unmarshal {} into Go value of type map[string]interface {{}}",
+                        json_syntax::kind(&value)
+                    ),
+                    Err(_) => e.to_string(),
+                });
+                errors.push(Error::invalid(&path, "<secret contents redacted>", why));
             }
         }
     }

@@ -142,7 +142,8 @@ pub fn validate(service: &Service, errors: &mut ErrorList) {
     validate_cluster_ips(spec, &path, errors);
 }
 
-fn validate_non_special_ip(text: &str, path: &Path, errors: &mut ErrorList) {
+/// Addresses nobody else can be reached at.
+pub fn validate_non_special_ip(text: &str, path: &Path, errors: &mut ErrorList) {
     let Ok(ip) = text.parse::<IpAddr>() else { return };
     let link_local = match ip {
         IpAddr::V4(ip) => ip.is_link_local(),

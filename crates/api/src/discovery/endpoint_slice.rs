@@ -1,4 +1,5 @@
 //! EndpointSlices.
+use crate::core::service_validation::validate_non_special_ip;
 use crate::{
     cells,
     core::pod::defaults,
@@ -46,6 +47,9 @@ fn validate_endpoint(endpoint: &Endpoint, type_: &str, path: &Path, errors: &mut
         };
         for violation in violations {
             errors.push(Error::invalid(&at().index(i), address, violation));
+        }
+        if matches!(type_, "IPv4" | "IPv6") {
+            validate_non_special_ip(address, &at().index(i), errors);
         }
     }
     if let Some(name) = &endpoint.node_name {

@@ -47,9 +47,7 @@ fn tag(image: &str) -> Option<&str> {
 pub fn template(template: &mut PodTemplateSpec) {
     // Upstream's fields are no pointers: they are always written.
     template.metadata.get_or_insert_default();
-    if let Some(pod) = &mut template.spec {
-        spec(pod);
-    }
+    spec(template.spec.get_or_insert_default());
 }
 
 /// What pods and templates share.
