@@ -114,8 +114,20 @@ impl Context {
         let name = self.global.context.clone().or(file.current_context.clone()).unwrap_or_default();
         let context = file.contexts.iter().find(|c| c.name == name).and_then(|c| c.context.clone());
         if context.is_none() && self.global.context.is_some() {
-            return Err(Error::message(format!("context \"{name}\" does not exist")));
+            return Err(Error::Plain(format!(
+                "Error in configuration: context was not found for specified context: {name}"
+            )));
         }
+        if let Some(text) = &self.global.request_timeout
+            && text.parse::<u64>().is_err()
+            && apimachinery::duration::parse(text).is_err()
+        {
+            return Err(Error::message(
+                "Invalid timeout value. Timeout must be a single integer in seconds, or an integer followed by a \
+                 corresponding time unit (e.g. 1s | 2m | 3h)",
+            ));
+        }
+        let user_name = context.as_ref().and_then(|c| c.user.clone()).unwrap_or_default();
         let namespace = self.global.namespace.clone().or(context.and_then(|c| c.namespace));
         if file.clusters.is_empty() {
             return Err(Error::Connection(refused("localhost:8080")));
@@ -126,7 +138,14 @@ impl Context {
             .map_err(|e| Error::message(format!("invalid configuration: {e}")))?;
         config.read_timeout = None;
         if let Some(text) = &self.global.request_timeout {
-            config.read_timeout = apimachinery::duration::parse(text).ok().filter(|d| !d.is_zero());
+            let seconds = text.parse().ok().map(std::time::Duration::from_secs);
+            config.read_timeout = seconds.or_else(|| apimachinery::duration::parse(text).ok()).filter(|d| !d.is_zero());
+        }
+        let has_more = !self.global.impersonate_groups.is_empty() || self.global.impersonate_uid.is_some();
+        if self.global.impersonate.is_none() && has_more {
+            return Err(Error::message(format!(
+                "requesting uid, groups or user-extra for {user_name} without impersonating a user"
+            )));
         }
         if let Some(user) = &self.global.impersonate {
             config.headers.push(header("impersonate-user", user)?);
@@ -219,7 +238,22 @@ fn override_by_flags(file: &mut Kubeconfig, flags: &Global) -> Result<()> {
     }
     let (cluster_name, user_name) = (context.cluster.clone(), context.user.clone().unwrap_or_default());
     if let Some(missing) = flags.cluster.as_ref().filter(|c| !file.clusters.iter().any(|known| known.name == **c)) {
-        return Err(Error::message(format!("cluster \"{missing}\" does not exist")));
+        return Err(Error::message(format!("no server found for cluster \"{missing}\"")));
+    }
+    if let Some(missing) = flags.user.as_ref().filter(|u| !file.auth_infos.iter().any(|known| known.name == **u)) {
+        return Err(Error::message(format!("auth info \"{missing}\" does not exist")));
+    }
+    for (what, path, of) in [
+        ("certificate-authority", &flags.certificate_authority, &cluster_name),
+        ("client-cert", &flags.client_certificate, &user_name),
+        ("client-key", &flags.client_key, &user_name),
+    ] {
+        if let Some(path) = path
+            && let Err(error) = std::fs::File::open(path)
+        {
+            let why = crate::printers::go_text(&error);
+            return Err(Error::message(format!("unable to read {what} {path} for {of} due to open {path}: {why}")));
+        }
     }
     if !file.clusters.iter().any(|c| c.name == cluster_name) {
         file.clusters.push(NamedCluster {

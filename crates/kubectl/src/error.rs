@@ -11,6 +11,8 @@ pub enum Error {
     Connection(String),
     /// Everything that is our user's or our own: printed after `error: `.
     Message(String),
+    /// Printed as it is.
+    Plain(String),
     /// Several at once, each printed by itself.
     Many(Vec<Error>),
     /// Nothing left to say, but not a success; the exit code.
@@ -55,6 +57,34 @@ impl Error {
         }
     }
 
+    /// Say during which work on which file it happened: `error when creating "web.yaml": …`.
+    #[must_use]
+    pub fn during(self, verb: &str, source: Option<&str>) -> Self {
+        let Some(source) = source else { return self };
+        self.prefixed(&format!("error when {verb} \"{source}\": "))
+    }
+
+    /// Put something before the message, and keep what kind of error it is.
+    #[must_use]
+    pub fn prefixed(self, lead: &str) -> Self {
+        match self {
+            Error::Server(mut status) => {
+                status.message.insert_str(0, lead);
+                Error::Server(status)
+            }
+            Error::Message(text) => Error::Message(format!("{lead}{text}")),
+            other => other,
+        }
+    }
+
+    /// The message alone, without what says where it comes from.
+    pub fn bare(&self) -> String {
+        match self {
+            Error::Server(status) => status.message.clone(),
+            other => other.text().trim_start_matches("error: ").to_owned(),
+        }
+    }
+
     /// The text as it is printed.
     pub fn text(&self) -> String {
         match self {
@@ -62,11 +92,18 @@ impl Error {
             Error::Server(status) if status.reason == "Unauthorized" => {
                 "error: You must be logged in to the server (Unauthorized)".to_owned()
             }
-            Error::Server(status) if status.reason == "Invalid" => format!("The {}", status.message),
+            Error::Server(status) if status.reason == "Invalid" => invalid(status),
             Error::Server(status) => format!("Error from server ({}): {}", status.reason, status.message),
-            Error::Connection(text) => text.clone(),
+            Error::Connection(text) | Error::Plain(text) => text.clone(),
             Error::Message(text) => format!("error: {text}"),
-            Error::Many(all) => all.iter().map(Error::text).collect::<Vec<_>>().join("\n"),
+            Error::Many(all) => {
+                // Among several, none is led in by `error: `.
+                let text = |error: &Error| match error {
+                    Error::Message(text) => text.clone(),
+                    other => other.text(),
+                };
+                all.iter().map(text).collect::<Vec<_>>().join("\n")
+            }
             Error::Exit(_) => String::new(),
         }
     }
@@ -78,6 +115,31 @@ impl Error {
         }
         eprintln!("{}", self.text());
         1
+    }
+}
+
+/// `The Pod "x" is invalid: `, and each cause once, in a line of its own when there are several.
+fn invalid(status: &Status) -> String {
+    let details = &status.body["details"];
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let (kind, name) = (text(&details["kind"]), text(&details["name"]));
+    let mut causes: Vec<String> = Vec::new();
+    for cause in details["causes"].as_array().into_iter().flatten() {
+        let cause = format!("{}: {}", text(&cause["field"]), text(&cause["message"]));
+        if !causes.contains(&cause) {
+            causes.push(cause);
+        }
+    }
+    let subject = if kind.is_empty() && name.is_empty() {
+        "The request is invalid".to_owned()
+    } else {
+        format!("The {kind} \"{name}\" is invalid")
+    };
+    match causes.as_slice() {
+        [] if kind.is_empty() && name.is_empty() => format!("{subject}: {}", status.message),
+        [] => subject,
+        [one] => format!("{subject}: {one}"),
+        all => all.iter().fold(format!("{subject}: "), |text, cause| format!("{text}\n* {cause}")),
     }
 }
 
@@ -101,3 +163,24 @@ impl std::fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn causes_of_invalid_objects_are_listed_once() {
+        let status = |causes: Value| {
+            let body = json!({"details": {"kind": "Pod", "name": "x", "causes": causes}});
+            Error::Server(Box::new(Status { code: 422, reason: "Invalid".into(), message: "m".into(), body }))
+        };
+        let cause = |field: &str| json!({"field": field, "message": "Required value"});
+        assert_eq!(status(json!([])).text(), "The Pod \"x\" is invalid");
+        assert_eq!(status(json!([cause("a"), cause("a")])).text(), "The Pod \"x\" is invalid: a: Required value");
+        assert_eq!(
+            status(json!([cause("a"), cause("b")])).during("creating", Some("f")).text(),
+            "The Pod \"x\" is invalid: \n* a: Required value\n* b: Required value"
+        );
+    }
+}

@@ -74,17 +74,26 @@ pub fn add(mut command: Command) -> Command {
 
 /// A flag that may stand alone or take `=true` or `=false`, as Go's do.
 pub fn boolean(arg: Arg) -> Arg {
-    arg.num_args(0..=1)
-        .require_equals(true)
-        .default_missing_value("true")
-        .value_parser(clap::builder::BoolishValueParser::new())
+    arg.num_args(0..=1).require_equals(true).default_missing_value("true").value_parser(parse_bool)
+}
+
+/// What Go's `strconv.ParseBool` takes.
+fn parse_bool(text: &str) -> Result<bool, String> {
+    match text {
+        "1" | "t" | "T" | "TRUE" | "true" | "True" => Ok(true),
+        "0" | "f" | "F" | "FALSE" | "false" | "False" => Ok(false),
+        _ => Err(format!("strconv.ParseBool: parsing \"{text}\": invalid syntax")),
+    }
 }
 
 impl Global {
     pub fn from_matches(matches: &ArgMatches) -> Self {
         // Global flags given after the subcommand are found in its own matches.
         let mut deepest = matches;
-        while let Some((_, inner)) = deepest.subcommand() {
+        // Bindings have a `--user` of their own: a subject.
+        let mut has_subjects = false;
+        while let Some((name, inner)) = deepest.subcommand() {
+            has_subjects |= ["rolebinding", "clusterrolebinding", "subject"].contains(&name);
             deepest = inner;
         }
         let text = |name: &str| deepest.try_get_one::<String>(name).ok().flatten().cloned();
@@ -92,7 +101,7 @@ impl Global {
             kubeconfig: text("kubeconfig"),
             context: text("context"),
             cluster: text("cluster"),
-            user: text("user"),
+            user: text("user").filter(|_| !has_subjects),
             namespace: text("namespace"),
             server: text("server"),
             token: text("token"),

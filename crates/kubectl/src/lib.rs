@@ -15,10 +15,12 @@ mod kubeconfig;
 mod manifests;
 mod mapper;
 mod openapi;
+mod plugins;
 mod pods;
 pub mod printers;
 mod select;
 mod streams;
+mod usage;
 mod write;
 
 pub use context::Context;
@@ -33,51 +35,23 @@ pub async fn main(words: Vec<OsString>) -> i32 {
 
 /// As [`main`], with the output of commands (not of help) going elsewhere.
 pub async fn run(words: Vec<OsString>, out: Box<dyn Write + Send>) -> i32 {
-    // The command's name, for hints: words before the first flag.
-    let named = |word: &&OsString| !word.to_string_lossy().starts_with('-');
-    let command = words.first().filter(named).map(|word| word.to_string_lossy().into_owned());
-    let matches = match commands::command().no_binary_name(true).try_get_matches_from(words) {
+    let matches = match commands::command().no_binary_name(true).try_get_matches_from(&words) {
         Ok(matches) => matches,
-        Err(error) => return usage(&error, command.as_deref()),
+        Err(error) => {
+            let unknown = [clap::error::ErrorKind::InvalidSubcommand, clap::error::ErrorKind::UnknownArgument];
+            let at_root = words.first().is_some_and(|word| !commands::is_known(&word.to_string_lossy()));
+            if unknown.contains(&error.kind())
+                && at_root
+                && let Some((program, rest)) = plugins::find(&words)
+            {
+                return plugins::become_plugin(&program, rest);
+            }
+            return usage::report(&error, &words);
+        }
     };
     let context = Context::new(global::Global::from_matches(&matches), out);
     match commands::dispatch(&context, &matches).await {
         Ok(()) => 0,
         Err(error) => error.report(),
     }
-}
-
-/// Help goes to standard output with 0; a mistake is worded as the official one words it, with 1.
-fn usage(error: &clap::Error, command: Option<&str>) -> i32 {
-    use clap::error::{ContextKind, ErrorKind};
-    let arg = || error.get(ContextKind::InvalidArg).map(ToString::to_string).unwrap_or_default();
-    match error.kind() {
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
-            // A closed pipe is not ours to report.
-            let _ = error.print();
-            return i32::from(error.use_stderr());
-        }
-        ErrorKind::UnknownArgument => {
-            let word = arg();
-            match word.strip_prefix("--") {
-                Some(_) => eprintln!("error: unknown flag: {}", word.split('=').next().unwrap_or(&word)),
-                None => {
-                    let letter = word.trim_start_matches('-').chars().next().unwrap_or('-');
-                    eprintln!("error: unknown shorthand flag: '{letter}' in {word}");
-                }
-            }
-            let command = command.map(|c| format!(" {c}")).unwrap_or_default();
-            eprintln!("See 'kubectl{command} --help' for usage.");
-        }
-        ErrorKind::InvalidSubcommand => {
-            let name = error.get(ContextKind::InvalidSubcommand).map(ToString::to_string).unwrap_or_default();
-            eprintln!("error: unknown command \"{name}\" for \"kubectl\"");
-        }
-        _ => {
-            let text = error.to_string();
-            let text = text.strip_prefix("error: ").unwrap_or(&text);
-            eprint!("error: {text}");
-        }
-    }
-    1
 }

@@ -37,9 +37,43 @@ pub fn type_of(object: &Value) -> Result<(String, String)> {
     let text = |field: &str| object[field].as_str().filter(|s| !s.is_empty()).map(str::to_owned);
     match (text("apiVersion"), text("kind")) {
         (Some(version), Some(kind)) => Ok((version, kind)),
+        (None, None) => Err(Error::message("error validating data: [apiVersion not set, kind not set]")),
         (_, None) => Err(Error::message("error validating data: kind not set")),
         (None, _) => Err(Error::message("error validating data: apiVersion not set")),
     }
+}
+
+/// What is the matter with a manifest before any server has seen it, said as the official one says it.
+///
+/// # Errors
+/// It has no type, or one that the server does not know.
+pub async fn target(context: &crate::Context, manifest: &Manifest, validate: bool) -> Result<crate::select::Target> {
+    let Manifest { source, object } = manifest;
+    let (api_version, kind) = type_of(object).map_err(|error| match validate {
+        true => Error::message(format!(
+            "error validating \"{source}\": {}; if you choose to ignore these errors, turn validation off with \
+             --validate=false",
+            error.bare()
+        )),
+        false => error,
+    })?;
+    if context.mapper().await?.kind(&api_version, &kind).is_err() {
+        let text = |field: &str| object["metadata"][field].as_str().unwrap_or_default();
+        return Err(Error::message(format!(
+            "resource mapping not found for name: \"{}\" namespace: \"{}\" from \"{source}\": no matches for kind \
+             \"{kind}\" in version \"{api_version}\"\nensure CRDs are installed first",
+            text("name"),
+            text("namespace")
+        )));
+    }
+    crate::select::of_object(context, object).await
+}
+
+/// An object, and the name of the file that it came from.
+#[derive(Clone, Debug)]
+pub struct Manifest {
+    pub source: String,
+    pub object: Value,
 }
 
 /// All objects of all files, lists unfolded, in order.
@@ -47,6 +81,14 @@ pub fn type_of(object: &Value) -> Result<(String, String)> {
 /// # Errors
 /// A file cannot be read or parsed; the message names it.
 pub fn read(files: &[String], recursive: bool) -> Result<Vec<Value>> {
+    Ok(read_sourced(files, recursive)?.into_iter().map(|manifest| manifest.object).collect())
+}
+
+/// As [`read`], with where each object came from.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_sourced(files: &[String], recursive: bool) -> Result<Vec<Manifest>> {
     let mut objects = Vec::new();
     for file in files {
         if file == "-" {
@@ -71,9 +113,6 @@ pub fn read(files: &[String], recursive: bool) -> Result<Vec<Value>> {
                 fs::read_to_string(&path).map_err(|e| Error::message(format!("open {}: {e}", path.display())))?;
             parse(&text, &path.display().to_string(), &mut objects)?;
         }
-    }
-    if objects.is_empty() {
-        return Err(Error::message("no objects passed to apply"));
     }
     Ok(objects)
 }
@@ -100,7 +139,7 @@ fn expand(path: &Path, recursive: bool, depth: usize) -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-fn parse(text: &str, name: &str, objects: &mut Vec<Value>) -> Result<()> {
+fn parse(text: &str, name: &str, objects: &mut Vec<Manifest>) -> Result<()> {
     let refused = |e: String| Error::message(format!("error parsing {name}: {e}"));
     let documents = apimachinery::codec::yaml::parse_all(text).map_err(|e| refused(e.to_string()))?;
     for document in documents {
@@ -110,20 +149,20 @@ fn parse(text: &str, name: &str, objects: &mut Vec<Value>) -> Result<()> {
         if !document.is_object() {
             return Err(refused("not an object".into()));
         }
-        unfold(document, objects);
+        unfold(document, name, objects);
     }
     Ok(())
 }
 
 /// A `List` is its items.
-fn unfold(object: Value, objects: &mut Vec<Value>) {
+fn unfold(object: Value, source: &str, objects: &mut Vec<Manifest>) {
     let is_list = object["kind"].as_str().is_some_and(|k| k.ends_with("List")) && object["items"].is_array();
     match object {
         Value::Object(mut map) if is_list => {
             if let Some(Value::Array(items)) = map.remove("items") {
-                items.into_iter().for_each(|item| unfold(item, objects));
+                items.into_iter().for_each(|item| unfold(item, source, objects));
             }
         }
-        other => objects.push(other),
+        object => objects.push(Manifest { source: source.to_owned(), object }),
     }
 }

@@ -196,11 +196,17 @@ impl Mapper {
         let found = if rest.is_empty() {
             candidates().find(|r| r.preferred).or_else(|| candidates().next())
         } else {
-            let (version, group) = rest.split_once('.').unwrap_or((rest, ""));
+            // The core group is said as `pods.v1.`, with nothing after the last dot.
+            let (version, group) = rest.split_once('.').unwrap_or(("", rest));
             let exact = candidates().find(|r| r.version == version && r.group == group);
             exact.or_else(|| candidates().find(|r| r.group == rest || r.group.starts_with(&format!("{rest}."))))
         };
-        found.ok_or_else(|| Error::message(format!("the server doesn't have a resource type \"{word}\"")))
+        found.ok_or_else(|| match word.split_once('.') {
+            Some((name, group)) if !group.is_empty() => {
+                Error::message(format!("the server doesn't have a resource type \"{name}\" in group \"{group}\""))
+            }
+            _ => Error::message(format!("the server doesn't have a resource type \"{word}\"")),
+        })
     }
 
     /// The resources of a category such as `all`; none when there is no such category.

@@ -184,14 +184,16 @@ fn wrapped(text: &str) -> String {
     let mut out = String::new();
     for paragraph in text.split('\n') {
         let mut line = String::new();
-        let mut width = 0;
-        for word in paragraph.split(' ') {
+        let (mut width, mut is_wrapped) = (0, false);
+        for (i, word) in paragraph.split(' ').enumerate() {
             let length = word.chars().count();
             if width > 0 && width + 1 + length > WIDTH {
                 out.push_str(&format!("    {}\n", line.trim_end()));
                 line.clear();
                 width = 0;
-            } else if width > 0 || !line.is_empty() {
+                is_wrapped = true;
+            } else if width > 0 || (i > 0 && !is_wrapped) {
+                // Blanks at the start of a paragraph stay, those at the start of a further line do not.
                 line.push(' ');
                 width += 1;
             }

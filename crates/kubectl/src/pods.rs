@@ -27,7 +27,13 @@ fn selector(object: &Value) -> Option<String> {
 /// # Errors
 /// There is none.
 pub async fn one(context: &Context, word: &str) -> Result<Value> {
-    let mut found = all(context, word).await?;
+    let mut found = all(context, word, "attach to").await?;
+    sort(&mut found);
+    found.into_iter().next().ok_or_else(|| Error::message(format!("no pods found for {word}")))
+}
+
+/// The pods most likely to serve come first.
+pub fn sort(found: &mut [Value]) {
     found.sort_by_key(|pod| {
         let ready = pod["status"]["conditions"]
             .as_array()
@@ -37,14 +43,13 @@ pub async fn one(context: &Context, word: &str) -> Result<Value> {
         let created = pod["metadata"]["creationTimestamp"].as_str().unwrap_or_default().to_owned();
         (!ready, pod["status"]["phase"] != "Running", created)
     });
-    found.into_iter().next().ok_or_else(|| Error::message(format!("no pods found for {word}")))
 }
 
-/// All pods for a word.
+/// All pods for a word. `purpose` is what they are wanted for: `attach to`, `get the logs from`.
 ///
 /// # Errors
 /// It is unknown, or selects no pods.
-pub async fn all(context: &Context, word: &str) -> Result<Vec<Value>> {
+pub async fn all(context: &Context, word: &str, purpose: &str) -> Result<Vec<Value>> {
     let word = if word.contains('/') { word.to_owned() } else { format!("pods/{word}") };
     let targets = select::from_words(context, &[word], false).await?;
     let Some(target) = targets.first() else { return Err(Error::message("expected a pod")) };
@@ -54,11 +59,8 @@ pub async fn all(context: &Context, word: &str) -> Result<Vec<Value>> {
         return Ok(vec![object]);
     }
     let Some(selector) = selector(&object).filter(|s| !s.is_empty()) else {
-        return Err(Error::message(format!(
-            "cannot attach to *{}: selector for {} not implemented",
-            target.resource.group_version(),
-            target.resource.kind
-        )));
+        let kind = format!("*{}.{}", target.resource.version, target.resource.kind);
+        return Err(Error::message(format!("cannot {purpose} {kind}: selector for {kind} not implemented")));
     };
     by_labels(context, target.namespace.as_deref(), &selector).await
 }
@@ -87,13 +89,33 @@ pub fn container(pod: &Value, asked: &str) -> String {
     default.as_str().or(first.as_str()).unwrap_or_default().to_owned()
 }
 
-/// Say which container was chosen when there was a choice.
-pub fn tell_default(pod: &Value, asked: &str) {
-    let names: Vec<String> = [("containers", ""), ("ephemeralContainers", " (ephem)"), ("initContainers", " (init)")]
+/// The pod has the container asked for.
+///
+/// # Errors
+/// It has not; the message lists what it has.
+pub fn check_container(pod: &Value, asked: &str) -> Result<()> {
+    let lists = ["containers", "initContainers", "ephemeralContainers"];
+    let mut containers = lists.iter().flat_map(|list| pod["spec"][*list].as_array().into_iter().flatten());
+    if asked.is_empty() || containers.any(|c| c["name"] == asked) {
+        return Ok(());
+    }
+    let name = pod["metadata"]["name"].as_str().unwrap_or_default();
+    let all = container_names(pod).join(", ");
+    Err(Error::message(format!("container {asked} is not valid for pod {name} out of: {all}")))
+}
+
+/// All containers, with what kind they are when they are not plain ones.
+fn container_names(pod: &Value) -> Vec<String> {
+    [("containers", ""), ("ephemeralContainers", " (ephem)"), ("initContainers", " (init)")]
         .iter()
         .flat_map(|(list, kind)| pod["spec"][*list].as_array().into_iter().flatten().map(move |c| (c, kind)))
         .filter_map(|(c, kind)| Some(format!("{}{kind}", c["name"].as_str()?)))
-        .collect();
+        .collect()
+}
+
+/// Say which container was chosen when there was a choice.
+pub fn tell_default(pod: &Value, asked: &str) {
+    let names = container_names(pod);
     if asked.is_empty() && names.len() > 1 {
         eprintln!("Defaulted container \"{}\" out of: {}", container(pod, ""), names.join(", "));
     }

@@ -92,9 +92,17 @@ pub async fn targets(context: &Context, matches: &ArgMatches) -> Result<Vec<Targ
 /// # Errors
 /// As [`targets`]; a type without a name, a selector or `--all`.
 pub async fn each(context: &Context, matches: &ArgMatches) -> Result<Vec<Target>> {
+    each_of(context, matches, targets(context, matches).await?).await
+}
+
+/// As [`each`], of targets that are known already.
+///
+/// # Errors
+/// As [`each`].
+pub async fn each_of(context: &Context, matches: &ArgMatches, targets: Vec<Target>) -> Result<Vec<Target>> {
     let (labels, fields) = (text(matches, "selector"), text(matches, "field-selector"));
     let mut found = Vec::new();
-    for target in targets(context, matches).await? {
+    for target in targets {
         if target.name.is_some() {
             found.push(target);
             continue;
@@ -147,10 +155,11 @@ pub async fn of_object(context: &Context, object: &serde_json::Value) -> Result<
 /// As [`targets`].
 pub async fn from_words(context: &Context, words: &[String], all_namespaces: bool) -> Result<Vec<Target>> {
     let Some(first) = words.first() else {
-        return Err(Error::message(
+        return Err(Error::Plain(
             "You must specify the type of resource to get. Use \"kubectl api-resources\" for a complete list of supported \
              resources.\n\nerror: Required resource not specified.\nUse \"kubectl explain <resource>\" for a detailed \
-             description of that resource (e.g. kubectl explain pods).\nSee 'kubectl get -h' for help and examples",
+             description of that resource (e.g. kubectl explain pods).\nSee 'kubectl get -h' for help and examples"
+                .into(),
         ));
     };
     let mapper = context.mapper().await?;
@@ -181,15 +190,28 @@ pub async fn from_words(context: &Context, words: &[String], all_namespaces: boo
     Ok(found)
 }
 
+/// What the official one says when neither words nor files select anything.
+pub const NOTHING_SELECTED: &str = "You must provide one or more resources by argument or filename.\n\
+    Example resource specifications include:\n   '-f rsrc.yaml'\n   '--filename=rsrc.json'\n   '<resource> <name>'\n   \
+    '<resource>'";
+
+/// Whether there is anything in words or files; each command has its own way to say that there is not.
+pub fn is_empty(matches: &ArgMatches) -> bool {
+    let has_words = words(matches, "words").iter().any(|word| !word.contains('=') && !word.ends_with('-'));
+    !has_words && words(matches, "filename").is_empty()
+}
+
 fn pair<'a>(mapper: &'a crate::mapper::Mapper, word: &'a str) -> Result<(&'a Resource, &'a str)> {
     let Some((kind, name)) = word.split_once('/') else {
-        return Err(Error::message(format!(
+        return Err(Error::message(
             "there is no need to specify a resource type as a separate argument when passing arguments in resource/name \
-             form (e.g. 'kubectl get resource/<resource_name>' instead of 'kubectl get resource resource/<resource_name>'; \
-             at {word:?})"
-        )));
+             form (e.g. 'kubectl get resource/<resource_name>' instead of 'kubectl get resource resource/<resource_name>'",
+        ));
     };
-    if name.is_empty() || name.contains('/') {
+    if name.contains('/') {
+        return Err(Error::message("arguments in resource/name form may not have more than one slash"));
+    }
+    if name.is_empty() || kind.is_empty() {
         return Err(Error::message("arguments in resource/name form must have a single resource and name"));
     }
     Ok((mapper.resource(kind)?, name))

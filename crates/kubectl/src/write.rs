@@ -107,6 +107,11 @@ impl<'a> Writer<'a> {
         })
     }
 
+    /// Manifests are looked at before they are sent.
+    pub fn validates(&self) -> bool {
+        self.validation != "Ignore"
+    }
+
     /// A path with the parameters of a write.
     pub fn path(&self, path: &str) -> String {
         let dry_run = if self.dry_run == DryRun::Server { "All" } else { "" };
@@ -179,7 +184,7 @@ impl<'a> Writer<'a> {
 fn explain(error: Error, object: &Value) -> Error {
     let Error::Server(status) = error else { return error };
     let kind = object["kind"].as_str().unwrap_or_default();
-    if status.reason != "AlreadyExists" || ["Namespace", "Role", "ClusterRole", "Pod"].contains(&kind) {
+    if ["Namespace", "Role", "ClusterRole", "Pod"].contains(&kind) {
         return Error::Server(status);
     }
     let what = match kind {

@@ -2,7 +2,7 @@
 //!
 //! Skipped with a reason where they cannot be installed.
 use crate::{
-    fixture::{Cluster, Ran, eventually, run},
+    fixture::{Cluster, Ran, eventually, http_get, run},
     needs_containers,
 };
 use std::{
@@ -32,11 +32,14 @@ struct Official {
 }
 
 impl Official {
+    fn command(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(self.folder.join("bin/kubectl"));
+        command.arg("--kubeconfig").arg(self.cluster.kubeconfig()).args(words);
+        command
+    }
+
     fn run(&self, words: &[&str]) -> Ran {
-        run(Command::new(self.folder.join("bin/kubectl"))
-            .arg("--kubeconfig")
-            .arg(self.cluster.kubeconfig())
-            .args(words))
+        run(&mut self.command(words))
     }
 
     fn kubectl(&self, words: &[&str]) -> String {
@@ -60,6 +63,7 @@ fn official_kubectl_and_python_client() {
     manifests_are_applied(&official);
     pods_are_reached(&official);
     both_print_the_same(&official);
+    both_reach_into_pods(&official);
     python_lists_and_watches(&official);
 }
 
@@ -100,19 +104,316 @@ fn pods_are_reached(official: &Official) {
     assert_eq!(missing.stderr, "Error from server (NotFound): pods \"nothing\" not found\n");
 }
 
-/// Our kubectl and the official one, side by side on the same objects.
+/// Invocations that change nothing: both kubectls on the same objects. Words are split at blanks.
+const READS: &[&str] = &[
+    "get namespaces -o name",
+    "get pods",
+    "get pods -A -o wide --show-labels",
+    "get pods -L app,run --no-headers",
+    "get pod one -o yaml --show-managed-fields",
+    "get pod one -o jsonpath={.spec.containers[0].image}",
+    "get pods -o jsonpath={.items[99].nothing}",
+    "get pods -o jsonpath={bad",
+    "get pods -o go-template={{len<.items}}",
+    "get pods -o custom-columns=NAME:.metadata.name,X:.nothing",
+    "get pods -o nonsense",
+    "get pods --sort-by=.nothing",
+    "get pods --chunk-size=1 -o name",
+    "get pods,services,deployments",
+    "get all -o name",
+    "get deployment web -o json",
+    "get deployment web --subresource=scale",
+    "get services -A -o wide --no-headers",
+    "get nodes -o wide",
+    "get pods -l app=nothing",
+    "get pods --field-selector=foo=bar",
+    "get pod nothing",
+    "get pod nothing --ignore-not-found",
+    "get nothing",
+    "get",
+    "get pods/",
+    "get pods/a/b",
+    "get pod/one svc",
+    "get pods one -A",
+    "get pods.v1.",
+    "get deployments.v9.apps",
+    "get pods --foo",
+    "get pods -Z",
+    "get pods -n",
+    "get pods --watch=foo",
+    "get pods --chunk-size=x",
+    "get pods --output-watch-events",
+    "get --raw=/version",
+    "get pods --as=jane",
+    "get pods --as-group=x",
+    "get pods --context=nothing",
+    "get pods --cluster=nothing",
+    "get pods --user=nothing",
+    "get pods --token=bad",
+    "get pods --request-timeout=bad",
+    "describe pod one",
+    "describe pods",
+    "describe deployment web",
+    "describe service kubernetes",
+    "describe endpointslice kubernetes",
+    "describe namespace default",
+    "describe role -n kube-system",
+    "describe clusterrole view",
+    "describe clusterrolebinding cluster-admin",
+    "describe priorityclass system-node-critical",
+    "describe pod nothing",
+    "describe",
+    "explain pod.spec.containers",
+    "explain deployments --recursive",
+    "explain services.spec.ports",
+    "explain pod.spec.nothing",
+    "api-resources",
+    "api-resources --no-headers --api-group=apps",
+    "api-resources -o wide --sort-by=kind",
+    "api-resources words",
+    "api-versions",
+    "cluster-info",
+    "logs one --tail=1",
+    "logs one -c nothing",
+    "logs nothing",
+    "logs one --since=bad",
+    "exec one -- hostname",
+    "exec one -c nothing -- hostname",
+    "exec one hostname",
+    "exec nothing -- ls",
+    "exec",
+    "attach",
+    "port-forward one",
+    "auth can-i get pods --as=jane",
+    "auth can-i foo pods",
+    "auth can-i --list --as=jane",
+    "auth whoami",
+    "auth words",
+    "top nodes",
+    "wait pod one --for=condition=Ready",
+    "wait pod one --for=condition=Nothing --timeout=1s",
+    "wait pod nothing --for=delete",
+    "wait pod one",
+    "rollout history deployment/web",
+    "rollout history deployment/web --revision=1",
+    "rollout history deployment/web --revision=77",
+    "rollout status deployment/web",
+    "rollout pause",
+    "config current-context",
+    "config get-contexts nothing",
+    "diff -f nowhere.yaml",
+    "plugin list",
+];
+
+/// Invocations that change objects, in their order: each kubectl in a namespace of its own.
+const WRITES: &[&str] = &[
+    "create configmap settings --from-literal=a=1",
+    "create configmap settings --from-literal=a=1",
+    "create configmap",
+    "create nothing x",
+    "create role reader --verb=get --resource=pods",
+    "create role reader2 --verb=get --resource=nothings",
+    "create rolebinding readers --role=reader --user=jane",
+    "create deployment Bad_ --image=x",
+    "create deployment",
+    "create service clusterip web --tcp=80:8080",
+    "create -f nowhere.yaml",
+    "apply -f MANIFEST",
+    "apply -f MANIFEST",
+    "apply view-last-applied configmap applied",
+    "apply -f MANIFEST --dry-run=server -o name",
+    "apply --prune -f MANIFEST",
+    "run one --image=ferrokube.local/hello:latest --image-pull-policy=IfNotPresent --restart=Never",
+    "run one --image=x",
+    "run two",
+    "run two --image=x --restart=Foo",
+    "run two --image=x --expose",
+    "run two --image=x --dry-run=client -o yaml --env=A=b --port=80 --command -- sh -c ls",
+    "label pod one a=b",
+    "label pod one a=b",
+    "label pod one a=c",
+    "label pod one zzz-",
+    "label pod one a-",
+    "label pod one a=b a-",
+    "label pod one a=!",
+    "label",
+    "annotate pod one a=b",
+    "annotate pod one a=c",
+    "annotate pod one a-",
+    "patch pod one --type=merge -p {\"metadata\":{\"labels\":{\"p\":\"q\"}}}",
+    "patch pod one -p {\"spec\":{\"restartPolicy\":\"Always\"}}",
+    "patch pod one --dry-run=client -p {}",
+    "create deployment web --image=ferrokube.local/hello:latest",
+    "rollout status deployment/web --timeout=90s",
+    "set image deployment/web hello=ferrokube.local/hello:other",
+    "set image configmap/settings x=y",
+    "set env deployment/web A=b",
+    "set env deployment/web --list",
+    "set env deployment/web A-",
+    "set resources deployment web --requests=cpu=10m",
+    "set serviceaccount deployment web default",
+    "set selector service web app=web",
+    "set subject rolebinding readers --group=staff",
+    "set image",
+    "rollout undo deployment/web --to-revision=1",
+    "rollout undo deployment/web --to-revision=99",
+    "rollout pause deployment/web",
+    "rollout restart deployment/web",
+    "rollout resume deployment/web",
+    "rollout restart pod/one",
+    "scale deployment web --replicas=2",
+    "scale deployment web",
+    "expose deployment web --name=again --port=80",
+    "expose configmap settings --port=1",
+    "delete configmap settings nothing",
+    "delete -f MANIFEST",
+    "delete -f MANIFEST",
+    "delete",
+    "delete pod one --cascade=foo",
+    "delete pod one --now",
+];
+
+/// One of the two, with words.
+type Kubectl<'a> = &'a dyn Fn(&[&str]) -> Command;
+
+/// Standard output, standard error, exit code.
+type Told = (String, String, Option<i32>);
+
+fn told(command: &mut Command) -> Told {
+    let output = command.stdin(std::process::Stdio::null()).output().expect("kubectl runs");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (text(&output.stdout), text(&output.stderr), output.status.code())
+}
+
+/// Our kubectl and the official one, side by side.
 fn both_print_the_same(official: &Official) {
-    let cases: [&[&str]; 6] = [
-        &["get", "namespaces", "-o", "name"],
-        &["get", "pod", "one", "-o", "jsonpath={.spec.containers[0].image}"],
-        &["get", "pod", "one", "-o", "yaml"],
-        &["get", "deployment", "web", "-o", "json"],
-        &["api-resources", "--no-headers", "--api-group=apps"],
-        &["get", "services", "-A", "-o", "wide", "--no-headers"],
-    ];
-    for words in cases {
-        assert_eq!(official.cluster.kubectl(words), official.kubectl(words), "kubectl {}", words.join(" "));
+    let mut failures = Vec::new();
+    for line in READS {
+        // The blank in a template would split it.
+        let words: Vec<String> = line.split(' ').map(|word| word.replace('<', " ")).collect();
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        // Ages tick and pods change between the two; what differs must differ each time.
+        let differs = || {
+            let theirs = told(&mut official.command(&words));
+            let ours = told(&mut official.cluster.kubectl_command(&words));
+            (theirs != ours).then(|| format!("kubectl {line}\n  theirs: {theirs:?}\n  ours:   {ours:?}"))
+        };
+        let attempts: Vec<String> = (0..3).map_while(|_| differs()).collect();
+        if let [.., last] = attempts.as_slice()
+            && attempts.len() == 3
+        {
+            failures.push(last.clone());
+        }
     }
+    let file = official.cluster.data_dir().join("applied.yaml");
+    let text = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: applied}\ndata: {a: '1'}\n";
+    std::fs::write(&file, text).expect("written");
+    for namespace in ["side-a", "side-b"] {
+        official.kubectl(&["create", "namespace", namespace]);
+        let account = ["wait", "serviceaccount", "default", "--for=create", "--timeout=60s", "-n", namespace];
+        official.kubectl(&account);
+    }
+    for line in WRITES {
+        let line = line.replace("MANIFEST", &file.to_string_lossy());
+        let words: Vec<&str> = line.split(' ').collect();
+        let told_in = |command: &mut Command, namespace: &str| {
+            let (out, err, code) = told(command);
+            (out.replace(namespace, "NS"), err.replace(namespace, "NS"), code)
+        };
+        let with = |namespace: &'static str| [&["-n", namespace], words.as_slice()].concat();
+        let theirs = told_in(&mut official.command(&with("side-a")), "side-a");
+        let ours = told_in(&mut official.cluster.kubectl_command(&with("side-b")), "side-b");
+        // How a rollout goes on in between is told by chance.
+        let (theirs, ours) = match line.starts_with("rollout status") {
+            true => (last_line(theirs), last_line(ours)),
+            false => (theirs, ours),
+        };
+        if theirs != ours {
+            failures.push(format!("kubectl {line}\n  theirs: {theirs:?}\n  ours:   {ours:?}"));
+        }
+    }
+    assert!(failures.is_empty(), "{} differ:\n{}", failures.len(), failures.join("\n"));
+}
+
+fn last_line((out, err, code): Told) -> Told {
+    (out.lines().last().unwrap_or_default().to_owned(), err, code)
+}
+
+/// Exit codes, pipes, terminals, files and ports go through both alike.
+fn both_reach_into_pods(official: &Official) {
+    use std::io::{BufRead, BufReader, Read, Write};
+    let commands: [Kubectl<'_>; 2] =
+        [&|words| official.command(words), &|words| official.cluster.kubectl_command(words)];
+    let python = official.folder.join("bin/python");
+    for (i, command) in commands.into_iter().enumerate() {
+        let (_, err, code) = told(&mut command(&["exec", "one", "--", "sh", "-c", "exit 7"]));
+        assert_eq!((err.as_str(), code), ("command terminated with exit code 7\n", Some(7)));
+
+        let piped = std::process::Stdio::piped;
+        let mut cat =
+            command(&["exec", "-i", "one", "--", "cat"]).stdin(piped()).stdout(piped()).spawn().expect("it starts");
+        let text = "line\n".repeat(20_000);
+        let mut stdin = cat.stdin.take().expect("a pipe");
+        let writer = {
+            let text = text.clone();
+            std::thread::spawn(move || stdin.write_all(text.as_bytes()))
+        };
+        let mut back = String::new();
+        cat.stdout.take().expect("a pipe").read_to_string(&mut back).expect("text");
+        writer.join().expect("no panic").expect("written");
+        assert!(cat.wait().expect("ends").success());
+        assert!(back == text, "{} of {} bytes came back", back.len(), text.len());
+
+        // A terminal of Python's making: lines end as a terminal ends them.
+        let shell = command(&["exec", "-it", "one", "--", "hostname"]);
+        let script = "import pty, sys, os; sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))";
+        let mut terminal = Command::new(&python);
+        terminal.args(["-c", script]).arg(shell.get_program()).args(shell.get_args());
+        let (out, err, code) = told(&mut terminal);
+        assert_eq!((out.trim_end(), code), ("one", Some(0)), "{err}");
+
+        let forward = &mut command(&["port-forward", "pod/one", ":8080"]);
+        let mut forward = forward.stdout(piped()).spawn().expect("it starts");
+        let mut line = String::new();
+        // Held to the end: what it says of each connection has to go somewhere.
+        let mut says = BufReader::new(forward.stdout.take().expect("a pipe"));
+        says.read_line(&mut line).expect("a line");
+        let port = line.trim_start_matches("Forwarding from 127.0.0.1:").split(' ').next().and_then(|p| p.parse().ok());
+        let port = port.unwrap_or_else(|| panic!("no port in {line:?}"));
+        let page = http_get("127.0.0.1", port).expect("a page");
+        assert!(page.contains("one"), "{page}");
+        forward.kill().expect("it runs");
+        let _ = forward.wait();
+        drop(says);
+
+        if Path::new("/bin/busybox").exists() {
+            files_are_copied(official, command, i);
+        }
+    }
+}
+
+/// A folder into a pod and back. The pod borrows its `tar` from this machine.
+fn files_are_copied(official: &Official, command: Kubectl<'_>, i: usize) {
+    let manifest = official.cluster.data_dir().join("files.yaml");
+    let pod = "apiVersion: v1\nkind: Pod\nmetadata: {name: files}\nspec:\n  terminationGracePeriodSeconds: 0\n  \
+               containers:\n  - name: files\n    image: ferrokube.local/hello:latest\n    imagePullPolicy: IfNotPresent\n    \
+               volumeMounts: [{name: tar, mountPath: /bin/tar}, {name: data, mountPath: /data}]\n  volumes:\n  \
+               - {name: tar, hostPath: {path: /bin/busybox, type: File}}\n  - {name: data, emptyDir: {}}\n";
+    std::fs::write(&manifest, pod).expect("written");
+    official.kubectl(&["apply", "-f", &manifest.to_string_lossy()]);
+    official.kubectl(&["wait", "--for=condition=Ready", "pod/files", "--timeout=60s"]);
+    let here = official.cluster.data_dir().join(format!("files-{i}"));
+    std::fs::create_dir_all(here.join("from/inner")).expect("made");
+    std::fs::write(here.join("from/inner/deep"), "deep").expect("written");
+    std::fs::write(here.join("from/top"), "x".repeat(200_000)).expect("written");
+    let (from, to) = (here.join("from"), here.join("to"));
+    let there = format!("files:/data/{i}");
+    let (_, err, code) = told(&mut command(&["cp", &from.to_string_lossy(), &there]));
+    assert_eq!(code, Some(0), "{err}");
+    let (_, err, code) = told(&mut command(&["cp", &there, &to.to_string_lossy()]));
+    assert_eq!(code, Some(0), "{err}");
+    assert_eq!(std::fs::read_to_string(to.join("inner/deep")).expect("copied"), "deep");
+    assert_eq!(std::fs::read(to.join("top")).expect("copied").len(), 200_000);
 }
 
 fn python_lists_and_watches(official: &Official) {

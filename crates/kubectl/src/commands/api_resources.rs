@@ -23,12 +23,22 @@ impl Command for ApiResources {
             .arg(boolean(Arg::new("namespaced").long("namespaced")).help("If false, non-namespaced resources will be returned, otherwise returning namespaced resources by default."))
             .arg(boolean(Arg::new("no-headers").long("no-headers")).default_value("false").help("When using the default or wide output format, don't print headers."))
             .arg(boolean(Arg::new("cached").long("cached")).default_value("false").help("Use the cached list of resources if available."))
-            .arg(Arg::new("output").short('o').long("output").value_parser(["wide", "name"]).help("Output format. One of: (wide, name)."))
-            .arg(Arg::new("sort-by").long("sort-by").value_parser(["name", "kind"]).help("If non-empty, sort list of resources using specified field."))
+            .arg(Arg::new("output").short('o').long("output").help("Output format. One of: (wide, name)."))
+            .arg(Arg::new("sort-by").long("sort-by").help("If non-empty, sort list of resources using specified field."))
             .arg(Arg::new("verbs").long("verbs").value_delimiter(',').action(clap::ArgAction::Append).help("Limit to resources that support the specified verbs."))
     }
 
     async fn run(&self, context: &Context, matches: &ArgMatches) -> Result<()> {
+        let output = text(matches, "output");
+        if !["", "wide", "name"].contains(&output.as_str()) {
+            return Err(Error::message(format!(
+                "unable to match a printer suitable for the output format \"{output}\", allowed formats are: \
+                 json,kyaml,name,wide,yaml"
+            )));
+        }
+        if !["", "name", "kind"].contains(&text(matches, "sort-by").as_str()) {
+            return Err(Error::message("--sort-by accepts only name or kind"));
+        }
         let mapper = context.mapper().await?;
         let group = matches.get_one::<String>("api-group");
         let (verbs, categories) = (words(matches, "verbs"), words(matches, "categories"));
@@ -46,7 +56,6 @@ impl Command for ApiResources {
             "kind" => found.sort_by(|a, b| a.kind.cmp(&b.kind)),
             _ => found.sort_by(|a, b| (&a.group, &a.plural).cmp(&(&b.group, &b.plural))),
         }
-        let output = text(matches, "output");
         if output == "name" {
             return found.iter().try_for_each(|r| context.line(r.qualified()));
         }

@@ -1,11 +1,11 @@
 //! `kubectl apply`: client-side, by the last-applied annotation and a three-way merge; or passed on to the server.
 //!
 //! Source: "Declarative management of Kubernetes objects using configuration files".
-use super::Command;
+use super::{Command, last_applied, prune};
 use crate::{
     Context, Error, Result,
     global::boolean,
-    manifests,
+    manifests::{self, Manifest},
     select::{self, Target, flag, text, words},
     write::{self, DryRun, LAST_APPLIED, Writer, remember_applied},
 };
@@ -47,6 +47,9 @@ impl Command for Apply {
                     .default_value("false")
                     .help("Automatically delete resource objects that do not appear in the configs"),
             )
+            .args(prune::flags())
+            .args_conflicts_with_subcommands(true)
+            .subcommands(last_applied::words())
             .arg(
                 Arg::new("kustomize")
                     .short('k')
@@ -57,10 +60,11 @@ impl Command for Apply {
     }
 
     async fn run(&self, context: &Context, matches: &ArgMatches) -> Result<()> {
-        for missing in ["prune"] {
-            if flag(matches, missing) {
-                return Err(Error::message(format!("apply --{missing} is not implemented")));
-            }
+        match matches.subcommand() {
+            Some(("view-last-applied", inner)) => return last_applied::view(context, inner).await,
+            Some(("set-last-applied", inner)) => return last_applied::set(context, inner).await,
+            Some((name, _)) => return Err(Error::message(format!("apply {name} is not implemented"))),
+            None => {}
         }
         if !words(matches, "kustomize").is_empty() {
             return Err(Error::message("apply --kustomize is not implemented"));
@@ -74,36 +78,65 @@ impl Command for Apply {
         let writer = Writer::new(context, matches, manager)?;
         let selector = text(matches, "selector");
         let selector = apimachinery::labels::Selector::parse(&selector).map_err(|e| Error::message(e.to_string()))?;
-        let mut errors = Vec::new();
-        for object in manifests::read(&files, flag(matches, "recursive"))? {
-            let label = |key: &str| object["metadata"]["labels"][key].as_str();
-            if !selector.matches_with(label) {
-                continue;
-            }
-            let force = flag(matches, "force-conflicts");
-            let applied =
-                if server_side { server(&writer, object, force).await } else { client(&writer, object).await };
-            errors.extend(applied.err());
+        let prune = match flag(matches, "prune") {
+            true => Some(prune::Prune::new(matches)?),
+            false => None,
+        };
+        let mut manifests = manifests::read_sourced(&files, flag(matches, "recursive"))?;
+        manifests.retain(|m| selector.matches_with(|key: &str| m.object["metadata"]["labels"][key].as_str()));
+        if manifests.is_empty() {
+            return Err(Error::message("no objects passed to apply"));
         }
-        Error::collect(errors)
+        let mut errors = Vec::new();
+        let mut seen = prune::Seen::default();
+        for manifest in manifests {
+            let force = flag(matches, "force-conflicts");
+            let applied = match server_side {
+                true => server(&writer, manifest, force).await,
+                false => client(&writer, manifest).await,
+            };
+            match applied {
+                Ok((target, object)) => seen.add(&target, &object),
+                Err(error) => errors.push(error),
+            }
+        }
+        Error::collect(errors)?;
+        match prune {
+            Some(prune) => prune.run(&writer, &seen).await,
+            None => Ok(()),
+        }
     }
 }
 
-async fn server(writer: &Writer<'_>, object: Value, force: bool) -> Result<()> {
-    let target = select::of_object(writer.context, &object).await?;
+/// What was applied, and what the server made of it.
+type Applied = (Target, Value);
+
+async fn server(writer: &Writer<'_>, manifest: Manifest, force: bool) -> Result<Applied> {
+    let target = manifests::target(writer.context, &manifest, writer.validates()).await?;
     let path = crate::http::with_query(&writer.path(&target.path()), &[("force", if force { "true" } else { "" })]);
     let api = writer.context.api().await?;
-    let applied = api.patch(&path, "application/apply-patch+yaml", &object).await?;
-    writer.report(&target.resource, applied, "serverside-applied")
+    let applied = api.patch(&path, "application/apply-patch+yaml", &manifest.object).await;
+    let applied = applied.map_err(|error| match error {
+        Error::Server(status) if status.code == 415 => {
+            Error::message(format!("Server-side apply not available on the server: ({})", status.message))
+        }
+        other => other,
+    })?;
+    writer.report(&target.resource, applied.clone(), "serverside-applied")?;
+    Ok((target, applied))
 }
 
-async fn client(writer: &Writer<'_>, mut object: Value) -> Result<()> {
-    let target = select::of_object(writer.context, &object).await?;
+async fn client(writer: &Writer<'_>, manifest: Manifest) -> Result<Applied> {
+    let target = manifests::target(writer.context, &manifest, writer.validates()).await?;
+    let Manifest { source, mut object } = manifest;
     if object["metadata"]["generateName"].is_string() && target.name.is_none() {
         return Err(Error::message(format!(
             "from {}: cannot use generate name with apply",
             object["metadata"]["generateName"].as_str().unwrap_or_default()
         )));
+    }
+    if let Some(namespace) = &target.namespace {
+        object["metadata"]["namespace"] = json!(namespace);
     }
     remember_applied(&mut object)?;
     let api = writer.context.api().await?;
@@ -111,21 +144,23 @@ async fn client(writer: &Writer<'_>, mut object: Value) -> Result<()> {
         let current = match api.get(&target.path()).await {
             Ok(current) => current,
             Err(error) if error.is_not_found() => {
-                let created = writer.create(&target, &object).await?;
-                return writer.report(&target.resource, created, "created");
+                let created = writer.create(&target, &object).await;
+                let created = created.map_err(|e| e.during("creating", Some(&source)))?;
+                writer.report(&target.resource, created.clone(), "created")?;
+                return Ok((target, created));
             }
             Err(error) => return Err(error),
         };
-        match update(writer, &target, &object, current).await {
+        match update(writer, &target, &object, current, &source).await {
             Err(error) if error.is_conflict() => {}
-            done => return done,
+            done => return done.map(|object| (target, object)),
         }
     }
     Err(Error::message(format!("{}: the object keeps changing", target.name.as_deref().unwrap_or_default())))
 }
 
 /// Bring an object that exists to what the file says.
-async fn update(writer: &Writer<'_>, target: &Target, object: &Value, current: Value) -> Result<()> {
+async fn update(writer: &Writer<'_>, target: &Target, object: &Value, current: Value, source: &str) -> Result<Value> {
     let annotation = current["metadata"]["annotations"][LAST_APPLIED].as_str();
     if annotation.is_none() {
         eprintln!(
@@ -136,15 +171,35 @@ async fn update(writer: &Writer<'_>, target: &Target, object: &Value, current: V
             target.name.as_deref().unwrap_or_default()
         );
     }
+    // Nobody asks the server, so nobody knows whether anything changes.
+    if writer.dry_run == DryRun::Client {
+        writer.report(&target.resource, object.clone(), "configured")?;
+        return Ok(current);
+    }
     let (kind, patch) = three_way(target, object, &current)?;
     if patch.as_object().is_none_or(serde_json::Map::is_empty) {
-        return writer.report(&target.resource, current, "unchanged");
+        writer.report(&target.resource, current.clone(), "unchanged")?;
+        return Ok(current);
     }
-    if writer.dry_run == DryRun::Client {
-        return writer.report(&target.resource, object.clone(), "configured");
-    }
-    let applied = writer.patch(target, kind, &patch).await?;
-    writer.report(&target.resource, applied, "configured")
+    let applied = writer.patch(target, kind, &patch).await.map_err(|error| match error.is_conflict() {
+        true => error,
+        false => error.during("patching", Some(source)).prefixed(&refusal(target, &patch, source)),
+    })?;
+    writer.report(&target.resource, applied.clone(), "configured")?;
+    Ok(applied)
+}
+
+/// What stands before the reason why a patch was refused.
+fn refusal(target: &Target, patch: &Value, source: &str) -> String {
+    let resource = &target.resource;
+    let version = if resource.group.is_empty() { format!("/{}", resource.version) } else { resource.group_version() };
+    let (name, namespace) =
+        (target.name.as_deref().unwrap_or_default(), target.namespace.as_deref().unwrap_or_default());
+    format!(
+        "error when applying patch:\n{patch}\nto:\nResource: \"{version}, Resource={}\", GroupVersionKind: \"{version}, \
+         Kind={}\"\nName: \"{name}\", Namespace: \"{namespace}\"\nfor: \"{source}\": ",
+        resource.plural, resource.kind
+    )
 }
 
 /// The patch, and its content type, that brings an object to what a file says.

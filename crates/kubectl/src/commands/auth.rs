@@ -12,6 +12,33 @@ use serde_json::{Value, json};
 
 pub struct Auth;
 
+/// What `can-i` knows as verbs.
+const VERBS: [&str; 23] = [
+    "*",
+    "get",
+    "list",
+    "watch",
+    "create",
+    "update",
+    "patch",
+    "delete",
+    "deletecollection",
+    "use",
+    "bind",
+    "impersonate",
+    "escalate",
+    "approve",
+    "sign",
+    "attest",
+    "request-serviceaccounts-token-audience",
+    "put",
+    "post",
+    "head",
+    "options",
+    "connect",
+    "trace",
+];
+
 const AUTHORIZATION: &str = "/apis/authorization.k8s.io/v1";
 
 #[async_trait]
@@ -78,6 +105,9 @@ async fn can_i(context: &Context, matches: &ArgMatches) -> Result<()> {
             ));
         }
     };
+    if !VERBS.contains(&verb.as_str()) {
+        eprintln!("Warning: verb '{verb}' is not a known verb\n");
+    }
     let spec = if what.starts_with('/') {
         json!({"nonResourceAttributes": {"verb": verb, "path": what}})
     } else {
@@ -124,35 +154,18 @@ async fn list(context: &Context, matches: &ArgMatches) -> Result<()> {
     let namespace = context.namespace().await?;
     let review = json!({"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectRulesReview", "spec": {"namespace": namespace}});
     let answer = context.api().await?.post(&format!("{AUTHORIZATION}/selfsubjectrulesreviews"), &review).await?;
-    let mut rows: Vec<([Vec<String>; 3], [String; 4])> = Vec::new();
-    let all = |rule: &Value, field: &str| -> Vec<String> {
-        rule[field].as_array().into_iter().flatten().filter_map(|v| v.as_str().map(str::to_owned)).collect()
-    };
-    let shown = |list: &[String]| format!("[{}]", list.join(" "));
-    for rule in answer["status"]["resourceRules"].as_array().into_iter().flatten() {
-        let (groups, verbs, names) = (all(rule, "apiGroups"), all(rule, "verbs"), all(rule, "resourceNames"));
-        for resource in all(rule, "resources") {
-            for group in &groups {
-                let name = if group.is_empty() { resource.clone() } else { format!("{resource}.{group}") };
-                let row = [name, "[]".into(), shown(&names), shown(&verbs)];
-                rows.push(([verbs.clone(), vec![group.clone()], vec![resource.clone()]], row));
-            }
-        }
+    if answer["status"]["incomplete"] == true
+        && let Some(why) = answer["status"]["evaluationError"].as_str().filter(|why| !why.is_empty())
+    {
+        eprintln!("Warning: the list may be incomplete: {why}");
     }
-    for rule in answer["status"]["nonResourceRules"].as_array().into_iter().flatten() {
-        let verbs = all(rule, "verbs");
-        for url in all(rule, "nonResourceURLs") {
-            let row = [String::new(), format!("[{url}]"), "[]".into(), shown(&verbs)];
-            // The official order is that of the rules' texts, where no group at all comes last.
-            rows.push(([verbs.clone(), vec!["\u{7f}".into()], vec![url]], row));
-        }
-    }
-    rows.sort();
+    let rules = ["resourceRules", "nonResourceRules"].map(|field| answer["status"][field].as_array());
+    let rows = crate::describe::rule_rows(rules.into_iter().flatten().flatten());
     let mut writer = TabWriter::new();
     if !flag(matches, "no-headers") {
         writer.row(["Resources", "Non-Resource URLs", "Resource Names", "Verbs"]);
     }
-    rows.into_iter().for_each(|(_, row)| writer.row(row));
+    rows.into_iter().for_each(|row| writer.row(row));
     context.print(writer.take())
 }
 
@@ -161,6 +174,9 @@ async fn whoami(context: &Context, matches: &ArgMatches) -> Result<()> {
     let review =
         json!({"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview", "metadata": {}, "status": {}});
     let answer = context.api().await?.post("/apis/authentication.k8s.io/v1/selfsubjectreviews", &review).await?;
+    if matches!(format, Format::Json) {
+        return context.print(crate::printers::json_typed(&answer));
+    }
     if !format.is_table() {
         return context.print(format.object(&answer, None)?);
     }

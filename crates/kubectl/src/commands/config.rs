@@ -315,7 +315,7 @@ fn set_credentials(context: &Context, matches: &ArgMatches) -> Result<()> {
     let given = |name: &str| matches.get_one::<String>(name).cloned();
     if global.token.is_some() && given("username").is_some() {
         return Err(Error::message(
-            "you cannot specify more than one authentication method at the same time: --token, --username",
+            "you cannot specify more than one authentication method at the same time: --token, --username/--password",
         ));
     }
     let mut file = kubeconfig::file_of(context, |c| kubeconfig::find(c, USERS, &name).is_some())?;
@@ -374,7 +374,7 @@ fn set(context: &Context, matches: &ArgMatches, setting: bool) -> Result<()> {
                 None => file.content["preferences"][rest] = Value::Null,
             }
         }
-        _ => return Err(Error::message(format!("unable to parse {first} after [] at api.Config"))),
+        _ => return Err(Error::message(format!("unable to parse {property} after [] at api.Config"))),
     }
     file.write()?;
     context.line(format!("Property \"{property}\" {}.", if setting { "set" } else { "unset" }))

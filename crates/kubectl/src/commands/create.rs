@@ -45,6 +45,9 @@ impl Command for Create {
             let own = inner.subcommand().map_or(inner, |(_, own)| own);
             let writer = Writer::new(context, own, "kubectl-create")?;
             let mut object = (generator.make)(inner)?;
+            if ["role", "clusterrole"].contains(&name) {
+                check_rules(context, own).await?;
+            }
             if flag(own, "save-config") {
                 remember_applied(&mut object)?;
             }
@@ -58,18 +61,26 @@ impl Command for Create {
         let writer = Writer::new(context, matches, "kubectl-create")?;
         let raw = text(matches, "raw");
         let mut errors = Vec::new();
-        for mut object in manifests::read(&files, flag(matches, "recursive"))? {
+        let manifests = manifests::read_sourced(&files, flag(matches, "recursive"))?;
+        if manifests.is_empty() {
+            return Err(Error::message("no objects passed to create"));
+        }
+        for mut manifest in manifests {
             if !raw.is_empty() {
-                let answer = context.api().await?.post(&raw, &object).await?;
+                let answer = context.api().await?.post(&raw, &manifest.object).await?;
                 context.print(crate::printers::json_string(&answer))?;
                 continue;
             }
-            if flag(matches, "save-config") {
-                remember_applied(&mut object)?;
-            }
             let create = async {
-                let target = select::of_object(context, &object).await?;
-                let created = writer.create(&target, &object).await.map_err(|e| while_creating(e, &files))?;
+                let target = manifests::target(context, &manifest, writer.validates()).await?;
+                if let Some(namespace) = &target.namespace {
+                    manifest.object["metadata"]["namespace"] = namespace.clone().into();
+                }
+                if flag(matches, "save-config") {
+                    remember_applied(&mut manifest.object)?;
+                }
+                let created = writer.create(&target, &manifest.object).await;
+                let created = created.map_err(|e| e.during("creating", Some(&manifest.source)))?;
                 writer.report(&target.resource, created, "created")
             };
             errors.extend(create.await.err());
@@ -78,14 +89,39 @@ impl Command for Create {
     }
 }
 
-/// Refusals name the file when there is only one.
-fn while_creating(error: Error, files: &[String]) -> Error {
-    match (error, files) {
-        (Error::Server(mut status), [file]) if status.reason != "Invalid" => {
-            let source = if file == "-" { "STDIN" } else { file };
-            status.message = format!("error when creating \"{source}\": {}", status.message);
-            Error::Server(status)
-        }
-        (error, _) => error,
+/// Verbs that roles usually hold.
+const VERBS: [&str; 16] = [
+    "get",
+    "delete",
+    "list",
+    "create",
+    "update",
+    "patch",
+    "watch",
+    "proxy",
+    "redirect",
+    "deletecollection",
+    "use",
+    "bind",
+    "escalate",
+    "impersonate",
+    "approve",
+    "*",
+];
+
+/// What a role is about has to be there; unusual verbs are told of. The words alone suffice for a client-side dry run.
+async fn check_rules(context: &Context, matches: &ArgMatches) -> Result<()> {
+    for verb in words(matches, "verb").iter().filter(|verb| !VERBS.contains(&verb.as_str())) {
+        eprintln!("Warning: '{verb}' is not a standard resource verb");
     }
+    if text(matches, "dry-run") == "client" {
+        return Ok(());
+    }
+    for word in words(matches, "resource").iter().filter(|word| *word != "*") {
+        let resource = word.split('/').next().unwrap_or(word);
+        if context.mapper().await?.resource(resource).is_err() {
+            return Err(Error::Plain(format!("the server doesn't have a resource type \"{resource}\"")));
+        }
+    }
+    Ok(())
 }

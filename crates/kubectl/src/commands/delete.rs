@@ -3,6 +3,7 @@ use super::Command;
 use crate::{
     Context, Error, Result,
     http::{Api, with_query},
+    manifests,
     printers::Format,
     select::{self, Target, flag, text},
 };
@@ -23,7 +24,7 @@ impl Command for Delete {
             .arg(select::all_namespaces())
             .arg(select::field_selector())
             .arg(boolean("all", "false", "Delete all resources, in the namespace of the specified resource types."))
-            .arg(Arg::new("cascade").long("cascade").num_args(0..=1).require_equals(true).default_value("background").default_missing_value("background").value_parser(["background", "orphan", "foreground", "true", "false"]).help("Selects the deletion cascading strategy for the dependents."))
+            .arg(Arg::new("cascade").long("cascade").num_args(0..=1).require_equals(true).default_value("background").default_missing_value("background").help("Selects the deletion cascading strategy for the dependents."))
             .arg(boolean("force", "false", "If true, immediately remove resources from API and bypass graceful deletion."))
             .arg(Arg::new("grace-period").long("grace-period").allow_negative_numbers(true).value_parser(clap::value_parser!(i64)).default_value("-1").help("Period of time in seconds given to the resource to terminate gracefully."))
             .arg(boolean("ignore-not-found", "false", "Treat \"resource not found\" as a successful delete."))
@@ -43,19 +44,35 @@ impl Command for Delete {
             let answer = api.delete(&raw, &json!({})).await?;
             return context.print(crate::printers::json_string(&answer));
         }
+        if select::is_empty(matches) {
+            return Err(Error::message(select::NOTHING_SELECTED));
+        }
         let call = Call::new(context, matches, api)?;
         let mut deleted = Vec::new();
         let mut errors = Vec::new();
         // Selectors and `--all` become names: each deletion is told of.
-        for target in select::each(context, matches).await? {
+        let mut targets: Vec<(Target, Option<String>)> = Vec::new();
+        let files = select::words(matches, "filename");
+        for manifest in manifests::read_sourced(&files, flag(matches, "recursive"))? {
+            targets.push((manifests::target(context, &manifest, false).await?, Some(manifest.source)));
+        }
+        if files.is_empty() {
+            let selects = flag(matches, "all") || !text(matches, "selector").is_empty();
+            let words = select::words(matches, "words");
+            if selects && (words.len() > 1 || words.iter().any(|word| word.contains('/'))) {
+                return Err(Error::message("name cannot be provided when a selector is specified"));
+            }
+            targets.extend(select::each(context, matches).await?.into_iter().map(|target| (target, None)));
+        }
+        for (target, source) in targets {
             match call.delete(&target).await {
                 Ok(object) => deleted.push((target, object)),
                 Err(error) if error.is_not_found() && call.ignore_not_found => {}
-                Err(error) => errors.push(error),
+                Err(error) => errors.push(error.during("deleting", source.as_deref())),
             }
         }
         if deleted.is_empty() && errors.is_empty() && !call.ignore_not_found {
-            eprintln!("No resources found");
+            context.line("No resources found")?;
         }
         if flag(matches, "wait") && call.dry_run == "none" && !call.force {
             for (target, object) in &deleted {
@@ -103,7 +120,12 @@ impl<'a> Call<'a> {
         let policy = match text(matches, "cascade").as_str() {
             "orphan" | "false" => "Orphan",
             "foreground" => "Foreground",
-            _ => "Background",
+            "background" | "true" => "Background",
+            other => {
+                return Err(Error::message(format!(
+                    "invalid cascade value ({other}). Must be \"background\", \"foreground\", or \"orphan\""
+                )));
+            }
         };
         let mut options = json!({"propagationPolicy": policy});
         if grace >= 0 {

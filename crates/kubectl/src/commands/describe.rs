@@ -35,14 +35,23 @@ impl Command for Describe {
         let api = context.api().await?;
         let mut first = true;
         let mut errors = Vec::new();
+        if select::is_empty(matches) {
+            return Err(Error::message(
+                "You must specify the type of resource to describe. Use \"kubectl api-resources\" for a complete list of \
+                 supported resources.",
+            ));
+        }
         let targets = select::targets(context, matches).await?;
         let only_names = targets.iter().all(|t| t.name.is_some());
+        let mut found: Vec<(Value, bool)> = Vec::new();
         for target in targets {
+            let mut by_prefix = false;
             let objects = match &target.name {
                 Some(name) => match api.get(&target.path()).await {
                     Ok(object) => vec![object],
                     // `describe pod we` shows every pod whose name starts so.
                     Err(error) if error.is_not_found() => {
+                        by_prefix = true;
                         let mut found = Vec::new();
                         let collection = target.resource.collection(target.namespace.as_deref());
                         for object in items(api.get(&collection).await?, &target.resource) {
@@ -65,12 +74,18 @@ impl Command for Describe {
                     items(list, &target.resource)
                 }
             };
-            for object in objects {
-                let described = describe::describe(context, &object, flag(matches, "show-events")).await?;
-                let separator = if first { "" } else { "\n\n" };
-                first = false;
-                context.print(format!("{separator}{described}"))?;
-            }
+            found.extend(objects.into_iter().map(|object| (object, by_prefix)));
+        }
+        // Events of several objects at once are shown only to those who ask for them.
+        let asked = matches.value_source("show-events") == Some(clap::parser::ValueSource::CommandLine);
+        let several = found.len() > 1;
+        for (object, by_prefix) in found {
+            let events = flag(matches, "show-events") && (asked || !(several || by_prefix));
+            let described = describe::describe(context, &object, events).await?;
+            let separator = if first || by_prefix { "" } else { "\n\n" };
+            first = false;
+            let end = if by_prefix { "\n" } else { "" };
+            context.print(format!("{separator}{described}{end}"))?;
         }
         if first && errors.is_empty() && !only_names {
             match context.namespace().await {

@@ -34,31 +34,43 @@ impl Command for Diff {
             )
     }
 
+    /// 1 is a difference; trouble of any kind is more than that, as with the program `diff`.
     async fn run(&self, context: &Context, matches: &ArgMatches) -> Result<()> {
-        let files = words(matches, "filename");
-        if files.is_empty() {
-            return Err(Error::message("must specify one of -f and -k"));
-        }
-        let selector = apimachinery::labels::Selector::parse(&text(matches, "selector"))
-            .map_err(|e| Error::message(e.to_string()))?;
-        let live = tempfile::Builder::new().prefix("LIVE-").tempdir()?;
-        let merged = tempfile::Builder::new().prefix("MERGED-").tempdir()?;
-        for object in manifests::read(&files, flag(matches, "recursive"))? {
-            if !selector.matches_with(|key| object["metadata"]["labels"][key].as_str()) {
-                continue;
+        match diff(context, matches).await {
+            Err(Error::Exit(code)) => Err(Error::Exit(code)),
+            Err(error) => {
+                error.report();
+                Err(Error::Exit(2))
             }
-            let target = select::of_object(context, &object).await?;
-            let name = file_name(&target);
-            let (before, after) = both(context, matches, &target, object).await?;
-            for (folder, object) in [(&live, before), (&merged, after)] {
-                if let Some(object) = object {
-                    write(&folder.path().join(&name), object, &target, flag(matches, "show-managed-fields"))?;
-                }
-            }
+            Ok(()) => Ok(()),
         }
-        let code = run(live.path(), merged.path()).await?;
-        if code == 0 { Ok(()) } else { Err(Error::Exit(code)) }
     }
+}
+
+async fn diff(context: &Context, matches: &ArgMatches) -> Result<()> {
+    let files = words(matches, "filename");
+    if files.is_empty() {
+        return Err(Error::message("must specify one of -f and -k"));
+    }
+    let selector =
+        apimachinery::labels::Selector::parse(&text(matches, "selector")).map_err(|e| Error::message(e.to_string()))?;
+    let live = tempfile::Builder::new().prefix("LIVE-").tempdir()?;
+    let merged = tempfile::Builder::new().prefix("MERGED-").tempdir()?;
+    for object in manifests::read(&files, flag(matches, "recursive"))? {
+        if !selector.matches_with(|key| object["metadata"]["labels"][key].as_str()) {
+            continue;
+        }
+        let target = select::of_object(context, &object).await?;
+        let name = file_name(&target);
+        let (before, after) = both(context, matches, &target, object).await?;
+        for (folder, object) in [(&live, before), (&merged, after)] {
+            if let Some(object) = object {
+                write(&folder.path().join(&name), object, &target, flag(matches, "show-managed-fields"))?;
+            }
+        }
+    }
+    let code = run(live.path(), merged.path()).await?;
+    if code == 0 { Ok(()) } else { Err(Error::Exit(code)) }
 }
 
 fn file_name(target: &Target) -> String {

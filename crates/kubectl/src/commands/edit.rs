@@ -42,6 +42,9 @@ impl Command for Edit {
         if text(matches, "output") == "json" {
             return Err(Error::message("edit -o json is not implemented"));
         }
+        if select::is_empty(matches) {
+            return Err(Error::message(select::NOTHING_SELECTED));
+        }
         let subresource = text(matches, "subresource");
         for target in select::each(context, matches).await? {
             let path = if subresource.is_empty() { target.path() } else { format!("{}/{subresource}", target.path()) };

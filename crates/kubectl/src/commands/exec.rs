@@ -38,7 +38,8 @@ fn flags(words: Words) -> Words {
 impl Command for Exec {
     fn words(&self) -> Words {
         flags(Words::new("exec").about("Execute a command in a container"))
-            .arg(Arg::new("pod").required(true).value_name("POD | TYPE/NAME"))
+            .arg(Arg::new("pod").required_unless_present("filename").value_name("POD | TYPE/NAME"))
+            .arg(crate::manifests::file_flag())
             .arg(Arg::new("command").num_args(0..).last(true))
     }
 
@@ -47,13 +48,22 @@ impl Command for Exec {
         if command.is_empty() {
             return Err(Error::message("you must specify at least one command for the container"));
         }
-        let pod = pods::one(context, &text(matches, "pod")).await?;
+        let files = words(matches, "filename");
+        let word = match crate::manifests::read(&files, false)?.first() {
+            Some(object) => {
+                let target = crate::select::of_object(context, object).await?;
+                format!("{}/{}", target.resource.qualified(), target.name.unwrap_or_default())
+            }
+            None => text(matches, "pod"),
+        };
+        let pod = pods::one(context, &word).await?;
         if let Some(phase @ ("Succeeded" | "Failed")) = pod["status"]["phase"].as_str() {
             return Err(Error::message(format!(
                 "cannot exec into a container in a completed pod; current phase is {phase}"
             )));
         }
         let asked = text(matches, "container");
+        pods::check_container(&pod, &asked)?;
         if !flag(matches, "quiet") {
             pods::tell_default(&pod, &asked);
         }
@@ -73,6 +83,12 @@ impl Command for Attach {
     async fn run(&self, context: &Context, matches: &ArgMatches) -> Result<()> {
         let pod = pods::one(context, &text(matches, "pod")).await?;
         let asked = text(matches, "container");
+        pods::check_container(&pod, &asked)?;
+        if let Some(phase @ ("Succeeded" | "Failed")) = pod["status"]["phase"].as_str() {
+            return Err(Error::message(format!(
+                "cannot attach a container in a completed pod; current phase is {phase}"
+            )));
+        }
         let streams = Streams::new(flag(matches, "stdin"), flag(matches, "tty"));
         if !flag(matches, "quiet") {
             pods::tell_default(&pod, &asked);

@@ -45,7 +45,12 @@ impl Command for Explain {
             }));
         };
         if text(matches, "output") != "plaintext" {
-            return Err(Error::message(format!("explain -o {} is not implemented", text(matches, "output"))));
+            return Err(match text(matches, "output").as_str() {
+                known @ ("plaintext-openapiv2" | "json" | "md") => {
+                    Error::message(format!("explain -o {known} is not implemented"))
+                }
+                other => Error::message(format!("unrecognized format: {other}")),
+            });
         }
         let mapper = context.mapper().await?;
         let parts: Vec<&str> = word.trim_end_matches('.').split('.').collect();
@@ -60,7 +65,12 @@ impl Command for Explain {
             return Err(Error::Exit(1));
         };
         let version = text(matches, "api-version");
-        let resource = if version.is_empty() { resource } else { mapper.kind(&version, &resource.kind)? };
+        let resource = match version.as_str() {
+            "" => resource,
+            version => mapper.kind(version, &resource.kind).map_err(|_| {
+                Error::message(format!("couldn't find resource for \"{version}, Resource={}\"", resource.plural))
+            })?,
+        };
         let document = openapi::document(context, resource).await?;
         let Some(kind) = document.kind(resource) else {
             return Err(Error::message(format!("couldn't find resource for \"{}\"", resource.kind)));

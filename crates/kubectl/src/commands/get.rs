@@ -70,6 +70,11 @@ impl Command for Get {
             )
             .arg(Arg::new("raw").long("raw").help("Raw URI to request from the server."))
             .arg(
+                Arg::new("template")
+                    .long("template")
+                    .help("Template string or path to template file to use when -o=go-template, -o=go-template-file."),
+            )
+            .arg(
                 Arg::new("subresource")
                     .long("subresource")
                     .help("If specified, gets the subresource of the requested object."),
@@ -84,10 +89,31 @@ impl Command for Get {
     async fn run(&self, context: &Context, matches: &ArgMatches) -> Result<()> {
         let raw = text(matches, "raw");
         if !raw.is_empty() {
+            if !words(matches, "words").is_empty() {
+                return Err(Error::message("arguments may not be passed when --raw is specified"));
+            }
+            if !raw.starts_with('/') && !raw.contains("://") {
+                return Err(Error::message(format!(
+                    "--raw must be a valid URL path: parse \"{raw}\": invalid URI for request"
+                )));
+            }
             let body = context.api().await?.get_raw(&raw).await?;
             return context.print(body);
         }
-        let format = Format::parse(&text(matches, "output"), flag(matches, "no-headers"))?;
+        let watching = flag(matches, "watch") || flag(matches, "watch-only");
+        if flag(matches, "output-watch-events") && !watching {
+            return Err(Error::message("--output-watch-events option can only be used with --watch or --watch-only"));
+        }
+        let mut output = text(matches, "output");
+        // The template may stand in a flag of its own.
+        let template = text(matches, "template");
+        if !template.is_empty() {
+            output = match output.as_str() {
+                "" => format!("go-template={template}"),
+                output => format!("{output}={template}"),
+            };
+        }
+        let format = Format::parse(&output, flag(matches, "no-headers"))?;
         let sort_by = text(matches, "sort-by");
         let sort_by = if sort_by.is_empty() { None } else { Some(JsonPath::parse_relaxed(&sort_by)?) };
         let mut targets = select::targets(context, matches).await?;
@@ -98,7 +124,7 @@ impl Command for Get {
             }
         }
         let call = Call { context, matches, api: context.api().await?, format, sort_by, targets };
-        if flag(matches, "watch") || flag(matches, "watch-only") {
+        if watching {
             return call.watch().await;
         }
         if call.format.is_table() { call.tables().await } else { call.objects().await }
@@ -142,7 +168,7 @@ impl Call<'_> {
         let limit = if limit == 0 { String::new() } else { limit.to_string() };
         let mut query = extra.to_vec();
         query.push(("limit", limit.as_str()));
-        let mut whole = get(&query).await?;
+        let mut whole = get(&query).await.map_err(|error| self.unselected(error, target))?;
         loop {
             let token = whole["metadata"]["continue"].as_str().unwrap_or_default().to_owned();
             if token.is_empty() {
@@ -158,6 +184,23 @@ impl Call<'_> {
             }
             whole["metadata"] = next["metadata"].take();
         }
+    }
+
+    /// Selectors that the server does not take are named in its refusal.
+    fn unselected(&self, error: Error, target: &Target) -> Error {
+        let (labels, fields) = (text(self.matches, "selector"), text(self.matches, "field-selector"));
+        let refused = matches!(&error, Error::Server(status) if status.reason == "BadRequest");
+        if !refused || (labels.is_empty() && fields.is_empty()) {
+            return error;
+        }
+        let resource = &target.resource;
+        let version =
+            if resource.group.is_empty() { format!("/{}", resource.version) } else { resource.group_version() };
+        error.prefixed(&format!(
+            "Unable to find \"{version}, Resource={}\" that match label selector \"{labels}\", field selector \
+             \"{fields}\": ",
+            resource.plural
+        ))
     }
 
     /// Not found is no error when that was asked for.
@@ -193,6 +236,10 @@ impl Call<'_> {
             table = table::fallback(&items, now);
         }
         if let (Some(path), Some(rows)) = (&self.sort_by, table["rows"].as_array_mut()) {
+            // As the official one does it: a field that no object has leaves nothing to show.
+            if !rows.is_empty() && rows.iter().all(|row| first_value(path, &row["object"]).is_none()) {
+                rows.clear();
+            }
             rows.sort_by(|a, b| in_order(path, &a["object"], &b["object"]));
         }
         Ok(table)
@@ -220,7 +267,7 @@ impl Call<'_> {
             match &mut printer {
                 Some((current, printer)) if *current == kind => printed.push_str(&printer.print(&table)),
                 _ => {
-                    if printer.is_some() {
+                    if printer.is_some() && !self.flag("no-headers") {
                         printed.push('\n');
                     }
                     let mut fresh = TablePrinter::new(self.options(target, several));
@@ -348,6 +395,10 @@ impl Call<'_> {
             if !self.flag("show-managed-fields") {
                 printers::strip_managed_fields(&mut item);
             }
+            if self.flag("output-watch-events") && matches!(self.format, Format::Json) {
+                self.context.print(printers::json_event(event, &item))?;
+                continue;
+            }
             let shown = match self.flag("output-watch-events") {
                 true => json!({"type": event, "object": item}),
                 false => item,
@@ -367,10 +418,13 @@ fn typed(mut item: Value, target: &Target) -> Value {
     item
 }
 
+fn first_value(path: &JsonPath, value: &Value) -> Option<Value> {
+    path.values_or_none(value).ok().and_then(|values| values.into_iter().next())
+}
+
 /// Order by a path: what lacks the field comes first; quantities, times and names each in their own way.
 fn in_order(path: &JsonPath, a: &Value, b: &Value) -> Ordering {
-    let first = |value| path.values_or_none(value).ok().and_then(|values| values.into_iter().next());
-    match (first(a), first(b)) {
+    match (first_value(path, a), first_value(path, b)) {
         (None, None) => Ordering::Equal,
         (None, Some(_)) => Ordering::Less,
         (Some(_), None) => Ordering::Greater,

@@ -51,7 +51,7 @@ impl Command for Label {
     }
 
     async fn run(&self, context: &Context, matches: &ArgMatches) -> Result<()> {
-        change(context, matches, "labels", "label", "kubectl-label").await
+        change(context, matches, "label", "kubectl-label").await
     }
 }
 
@@ -62,7 +62,7 @@ impl Command for Annotate {
     }
 
     async fn run(&self, context: &Context, matches: &ArgMatches) -> Result<()> {
-        change(context, matches, "annotations", "annotation", "kubectl-annotate").await
+        change(context, matches, "annotation", "kubectl-annotate").await
     }
 }
 
@@ -75,90 +75,154 @@ fn split(all: Vec<String>) -> (Vec<String>, Vec<String>) {
     (selecting, pairs)
 }
 
-fn apply(
-    object: &mut Value,
-    field: &str,
-    singular: &str,
-    set: &[(String, String)],
-    removed: &[String],
+/// What is to happen to a map.
+struct Change {
+    /// `label` or `annotation`.
+    singular: &'static str,
+    set: Vec<(String, String)>,
+    removed: Vec<String>,
     overwrite: bool,
-) -> Result<Map<String, Value>> {
-    let mut patch = Map::new();
-    let current = object["metadata"][field].as_object().cloned().unwrap_or_default();
-    for (key, value) in set {
-        match current.get(key).and_then(Value::as_str) {
-            Some(old) if old != value && !overwrite => {
-                return Err(Error::message(format!("'{key}' already has a value ({old}), and --overwrite is false")));
-            }
-            _ => drop(patch.insert(key.clone(), json!(value))),
-        }
-    }
-    for key in removed {
-        if !current.contains_key(key) {
-            eprintln!("{singular} \"{key}\" not found.");
-        }
-        patch.insert(key.clone(), Value::Null);
-    }
-    apimachinery::patch::merge_patch(object, json!({"metadata": {field: patch}}));
-    Ok(patch)
 }
 
-async fn change(context: &Context, matches: &ArgMatches, field: &str, singular: &str, manager: &str) -> Result<()> {
+impl Change {
+    fn field(&self) -> &'static str {
+        if self.singular == "label" { "labels" } else { "annotations" }
+    }
+
+    /// `labeled`, `annotated`.
+    fn done(&self) -> &'static str {
+        if self.singular == "label" { "labeled" } else { "annotated" }
+    }
+
+    fn check(&self) -> Result<()> {
+        if self.set.iter().any(|(key, _)| self.removed.contains(key)) {
+            let what = if self.singular == "label" { "a label" } else { "an annotation" };
+            return Err(Error::message(format!("can not both modify and remove {what} in the same command")));
+        }
+        if self.singular == "label" {
+            for (key, value) in &self.set {
+                if let Some(why) = apimachinery::validation::is_valid_label_value(value).first() {
+                    return Err(Error::message(format!("invalid label value: \"{key}={value}\": {why}")));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Change an object; the patch that does the same on the server, and the keys that were not there to remove.
+    fn apply(&self, object: &mut Value) -> Result<(Value, Vec<String>)> {
+        let field = self.field();
+        let (mut patch, mut absent) = (Map::new(), Vec::new());
+        let current = object["metadata"][field].as_object().cloned().unwrap_or_default();
+        for (key, value) in &self.set {
+            match current.get(key).and_then(Value::as_str) {
+                Some(old) if !self.overwrite && (old != value || self.singular != "label") => {
+                    let lead = match self.singular {
+                        "label" => {
+                            return Err(Error::message(format!(
+                                "'{key}' already has a value ({old}), and --overwrite is false"
+                            )));
+                        }
+                        _ => "--overwrite is false but found the following declared annotation(s)",
+                    };
+                    if old != value {
+                        return Err(Error::message(format!("{lead}: '{key}' already has a value ({old})")));
+                    }
+                }
+                _ => drop(patch.insert(key.clone(), json!(value))),
+            }
+        }
+        for key in &self.removed {
+            if !current.contains_key(key) {
+                absent.push(key.clone());
+            }
+            patch.insert(key.clone(), Value::Null);
+        }
+        let patch = json!({"metadata": {field: patch}});
+        apimachinery::patch::merge_patch(object, patch.clone());
+        Ok((patch, absent))
+    }
+
+    /// Labels tell of keys that were not there; annotations do not.
+    fn tell_absent(&self, context: &Context, absent: &[String]) -> Result<()> {
+        let told = absent.iter().filter(|_| self.singular == "label");
+        told.into_iter().try_for_each(|key| context.line(format!("label \"{key}\" not found.")))
+    }
+}
+
+async fn change(context: &Context, matches: &ArgMatches, singular: &'static str, manager: &str) -> Result<()> {
     let writer = Writer::new(context, matches, manager)?;
     let (_, pairs) = split(words(matches, "words"));
     let (set, removed) = write::pairs(&pairs)?;
-    let overwrite = flag(matches, "overwrite");
     let list = flag(matches, "list");
+    if select::is_empty(matches) {
+        return Err(Error::message(
+            "one or more resources must be specified as <resource> <name> or <resource>/<name>",
+        ));
+    }
     if pairs.is_empty() && !list {
         return Err(Error::message(format!("at least one {singular} update is required")));
     }
-    let unlabels = set.is_empty() && singular == "label";
-    let done = if unlabels { "unlabeled".to_owned() } else { past(singular) };
+    let change = Change { singular, set, removed, overwrite: flag(matches, "overwrite") };
+    change.check()?;
     if flag(matches, "local") {
-        for mut object in crate::manifests::read(&words(matches, "filename"), flag(matches, "recursive"))? {
-            apply(&mut object, field, singular, &set, &removed, overwrite)?;
-            let text = match writer.format.is_table() {
-                true => format!(
-                    "{}/{} {}\n",
-                    object["kind"].as_str().unwrap_or_default().to_lowercase(),
-                    object["metadata"]["name"].as_str().unwrap_or_default(),
-                    past(singular)
-                ),
-                false => writer.format.object(&object, None)?,
-            };
-            context.print(text)?;
-        }
-        return Ok(());
+        return local(context, matches, &writer, &change);
     }
+    let unlabels = change.set.is_empty() && singular == "label";
+    let mut errors = Vec::new();
     for target in select::each(context, matches).await? {
         let api = context.api().await?;
-        let mut object = api.get(&target.path()).await?;
+        let mut object = match api.get(&target.path()).await {
+            Ok(object) => object,
+            Err(error) => {
+                errors.push(error);
+                continue;
+            }
+        };
         if list {
-            for (key, value) in object["metadata"][field].as_object().into_iter().flatten() {
+            for (key, value) in object["metadata"][change.field()].as_object().into_iter().flatten() {
                 context.line(format!("{key}={}", value.as_str().unwrap_or_default()))?;
             }
             continue;
         }
-        let before = object["metadata"][field].clone();
-        let mut patch = json!({"metadata": {field: apply(&mut object, field, singular, &set, &removed, overwrite)?}});
+        let before = object["metadata"][change.field()].clone();
+        let (mut patch, absent) = change.apply(&mut object)?;
+        change.tell_absent(context, &absent)?;
         let version = text(matches, "resource-version");
         if !version.is_empty() {
             patch["metadata"]["resourceVersion"] = json!(version);
         }
-        if object["metadata"][field] == before {
-            writer.report(&target.resource, object, &format!("not {}", past(singular)))?;
+        let same = object["metadata"][change.field()] == before;
+        if same && singular == "label" {
+            writer.report(&target.resource, object, "not labeled")?;
             continue;
         }
         if writer.dry_run != DryRun::Client {
             object = writer.patch(&target, "application/merge-patch+json", &patch).await?;
         }
-        writer.report(&target.resource, object, &done)?;
+        let done = if unlabels { "unlabeled" } else { change.done() };
+        writer.report(&target.resource, object, done)?;
     }
-    Ok(())
+    Error::collect(errors)
 }
 
-fn past(singular: &str) -> String {
-    if singular == "label" { "labeled".into() } else { "annotated".into() }
+/// `--local`: what files say, changed and printed.
+fn local(context: &Context, matches: &ArgMatches, writer: &Writer<'_>, change: &Change) -> Result<()> {
+    for mut object in crate::manifests::read(&words(matches, "filename"), flag(matches, "recursive"))? {
+        let (_, absent) = change.apply(&mut object)?;
+        change.tell_absent(context, &absent)?;
+        let text = match writer.format.is_table() {
+            true => format!(
+                "{}/{} {}\n",
+                object["kind"].as_str().unwrap_or_default().to_lowercase(),
+                object["metadata"]["name"].as_str().unwrap_or_default(),
+                change.done()
+            ),
+            false => writer.format.object(&object, None)?,
+        };
+        context.print(text)?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -175,10 +239,12 @@ mod tests {
     #[test]
     fn a_value_is_not_overwritten_by_accident() {
         let mut object = json!({"metadata": {"labels": {"a": "1"}}});
-        let set = [("a".to_owned(), "2".to_owned())];
-        let error = apply(&mut object, "labels", "label", &set, &[], false).expect_err("refused").text();
+        let mut change =
+            Change { singular: "label", set: vec![("a".into(), "2".into())], removed: Vec::new(), overwrite: false };
+        let error = change.apply(&mut object).expect_err("refused").text();
         assert_eq!(error, "error: 'a' already has a value (1), and --overwrite is false");
-        apply(&mut object, "labels", "label", &set, &[], true).expect("overwritten");
+        change.overwrite = true;
+        change.apply(&mut object).expect("overwritten");
         assert_eq!(object["metadata"]["labels"]["a"], "2");
     }
 }

@@ -80,16 +80,19 @@ impl Command for Logs {
                     "expected 'logs [-f] [-p] (POD | TYPE/NAME) [-c CONTAINER]'.\nPOD or TYPE/NAME is a required argument for the logs command\nSee 'kubectl logs -h' for help and examples",
                 ));
             }
-            (false, false) => return Err(Error::message("only a selector (-l) or a POD name is allowed")),
+            (false, false) => {
+                return Err(Error::message(
+                    "only a selector (-l) or a POD name is allowed\nSee 'kubectl logs -h' for help and examples",
+                ));
+            }
             (true, false) => pods::by_labels(context, Some(&context.namespace().await?), &selector).await?,
-            (false, true) if flag(matches, "all-pods") => pods::all(context, &word).await?,
-            (false, true) => vec![pods::one(context, &word).await?],
+            (false, true) => named(context, matches, &word).await?,
         };
         if found.is_empty() {
             eprintln!("No resources found in {} namespace.", context.namespace().await?);
             return Ok(());
         }
-        let sources = sources(&found, matches);
+        let sources = sources(&found, matches)?;
         let follow = flag(matches, "follow");
         let at_most = matches.get_one::<usize>("max-log-requests").copied().unwrap_or(5);
         if follow && sources.len() > at_most {
@@ -111,6 +114,32 @@ impl Command for Logs {
     }
 }
 
+/// The pod that a word means, or all of them; which one of several was chosen is told.
+async fn named(context: &Context, matches: &ArgMatches, word: &str) -> Result<Vec<Value>> {
+    let is_pod = !word.contains('/');
+    let namespace = context.namespace().await?;
+    let mut found = pods::all(context, word, "get the logs from").await.map_err(|error| match error {
+        Error::Server(status) if is_pod => Error::message(format!(
+            "error from server ({}): {} in namespace \"{namespace}\"",
+            status.reason, status.message
+        )),
+        other => other,
+    })?;
+    if flag(matches, "all-pods") {
+        return Ok(found);
+    }
+    pods::sort(&mut found);
+    if let [first, _, ..] = found.as_slice() {
+        let name = first["metadata"]["name"].as_str().unwrap_or_default();
+        eprintln!("Found {} pods, using pod/{name}", found.len());
+    }
+    found.truncate(1);
+    if found.is_empty() {
+        return Err(Error::message(format!("no pods found for {word}")));
+    }
+    Ok(found)
+}
+
 /// One container's log.
 struct Source {
     namespace: String,
@@ -118,11 +147,16 @@ struct Source {
     container: String,
 }
 
-fn sources(found: &[Value], matches: &ArgMatches) -> Vec<Source> {
+fn sources(found: &[Value], matches: &ArgMatches) -> Result<Vec<Source>> {
     let asked = match text(matches, "container") {
         empty if empty.is_empty() => text(matches, "container-word"),
         given => given,
     };
+    if flag(matches, "all-containers") && !asked.is_empty() {
+        return Err(Error::message(format!(
+            "--all-containers=true should not be specified with container name {asked}"
+        )));
+    }
     let mut sources = Vec::new();
     for pod in found {
         let text_of = |field: &str| pod["metadata"][field].as_str().unwrap_or_default().to_owned();
@@ -133,11 +167,12 @@ fn sources(found: &[Value], matches: &ArgMatches) -> Vec<Source> {
                 sources.extend(names.map(|name| source(name.to_owned())));
             }
         } else {
+            pods::check_container(pod, &asked)?;
             pods::tell_default(pod, &asked);
             sources.push(source(pods::container(pod, &asked)));
         }
     }
-    sources
+    Ok(sources)
 }
 
 /// The parameters of a log request.
@@ -166,10 +201,21 @@ impl Query {
             return Err(Error::message("at most one of `sinceTime` or `sinceSeconds` may be specified"));
         }
         if !since.is_empty() {
-            let duration = apimachinery::duration::parse(&since).map_err(|e| Error::message(e.to_string()))?;
+            let duration = apimachinery::duration::parse(&since).map_err(|_| {
+                Error::message(format!(
+                    "invalid argument \"{since}\" for \"--since\" flag: time: invalid duration \"{since}\"\nSee 'kubectl \
+                     logs --help' for usage."
+                ))
+            })?;
             query.push(("sinceSeconds", duration.as_secs().max(1).to_string()));
         }
         if !since_time.is_empty() {
+            if since_time.parse::<jiff::Timestamp>().is_err() {
+                return Err(Error::message(format!(
+                    "parsing time \"{since_time}\" as \"2006-01-02T15:04:05Z07:00\": cannot parse \"{since_time}\" as \
+                     \"2006\""
+                )));
+            }
             query.push(("sinceTime", since_time));
         }
         Ok(Query(query))

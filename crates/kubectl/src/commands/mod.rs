@@ -18,15 +18,20 @@ mod explain;
 mod expose;
 mod get;
 mod label;
+mod last_applied;
 mod logs;
 mod patch;
+mod plugin;
 mod port_forward;
 mod proxy;
+mod prune;
 mod replace;
+mod revisions;
 mod rollout;
 mod run;
 mod scale;
 mod set;
+mod set_env;
 mod taint;
 mod token;
 mod top;
@@ -93,7 +98,7 @@ pub const ALL: &[&dyn Command] = &[
     &api_resources::ApiVersions,
     &config::Config,
     &certificate::Missing("kuberc", "Manage kuberc configuration files"),
-    &certificate::Missing("plugin", "Provides utilities for interacting with plugins"),
+    &plugin::Plugin,
     &version::Version,
     &cluster_info::Options,
 ];
@@ -136,6 +141,11 @@ fn help() -> String {
     text
 }
 
+/// Whether a word is a command of kubectl's own.
+pub fn is_known(word: &str) -> bool {
+    ALL.iter().any(|command| command.words().get_name() == word)
+}
+
 /// kubectl's whole command line.
 pub fn command() -> Words {
     let root = Words::new("kubectl")
@@ -144,7 +154,16 @@ pub fn command() -> Words {
         .arg_required_else_help(true)
         .subcommand_required(true);
     let root = root.override_help(help());
-    ALL.iter().fold(global::add(root), |root, command| root.subcommand(command.words()))
+    switches(ALL.iter().fold(global::add(root), |root, command| root.subcommand(command.words())))
+}
+
+/// Every flag that can stand alone also takes `=true` and `=false`.
+fn switches(command: Words) -> Words {
+    let switch = |arg: clap::Arg| match arg.get_action() {
+        clap::ArgAction::SetTrue => global::boolean(arg.action(clap::ArgAction::Set)).default_value("false"),
+        _ => arg,
+    };
+    command.mut_args(switch).mut_subcommands(switches)
 }
 
 /// Run the command that the words name.

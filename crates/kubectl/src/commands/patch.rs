@@ -2,7 +2,9 @@
 use super::Command;
 use crate::{
     Context, Error, Result,
-    select::{self, text},
+    mapper::Resource,
+    printers,
+    select::{self, flag, text},
     write::{self, DryRun, Writer},
 };
 use async_trait::async_trait;
@@ -26,6 +28,11 @@ impl Command for Patch {
                     .long("type")
                     .default_value("strategic")
                     .help("The type of patch being provided; one of [json merge strategic]"),
+            )
+            .arg(
+                crate::global::boolean(Arg::new("local").long("local"))
+                    .default_value("false")
+                    .help("If true, patch will operate on the content of the file, not the server-side resource."),
             )
             .arg(
                 Arg::new("subresource")
@@ -59,18 +66,65 @@ impl Command for Patch {
         };
         let patch: Value = apimachinery::codec::yaml::parse(&source)
             .map_err(|e| Error::message(format!("unable to parse \"{source}\": {e}")))?;
-        if writer.dry_run == DryRun::Client {
-            return Err(Error::message("patch --dry-run=client is not implemented; use --dry-run=server"));
-        }
         let subresource = text(matches, "subresource");
+        if select::is_empty(matches) {
+            return Err(Error::message(select::NOTHING_SELECTED));
+        }
+        if flag(matches, "local") {
+            return local(context, matches, &writer, kind, &patch);
+        }
         for target in select::targets(context, matches).await? {
             let api = context.api().await?;
-            let before = api.get(&target.path()).await?;
             let path = if subresource.is_empty() { target.path() } else { format!("{}/{subresource}", target.path()) };
+            let before = api.get(&path).await?;
+            if writer.dry_run == DryRun::Client {
+                let after = patched(before.clone(), kind, &patch, &target.resource)?;
+                let done = if after == before { "patched (no change)" } else { "patched" };
+                printers::changed(context, &writer.format, &target.resource, &after, done)?;
+                continue;
+            }
             let after = api.patch(&writer.path(&path), kind, &patch).await?;
             let same = before["metadata"]["resourceVersion"] == after["metadata"]["resourceVersion"];
-            writer.report(&target.resource, after, if same { "patched (no change)" } else { "patched" })?;
+            // A subresource may be of another kind: `scale.autoscaling/web`.
+            let shown = if after["kind"] == *target.resource.kind { target.resource } else { resource_of(&after)? };
+            writer.report(&shown, after, if same { "patched (no change)" } else { "patched" })?;
         }
         Ok(())
     }
+}
+
+/// A resource as far as an object tells.
+fn resource_of(object: &Value) -> Result<Resource> {
+    let (api_version, kind) = crate::manifests::type_of(object)?;
+    let (group, version) = api_version.split_once('/').unwrap_or(("", &api_version));
+    Ok(Resource { group: group.into(), version: version.into(), kind, ..Resource::default() })
+}
+
+/// `--local`: what files say, patched and printed.
+fn local(context: &Context, matches: &ArgMatches, writer: &Writer<'_>, kind: &str, patch: &Value) -> Result<()> {
+    for object in crate::manifests::read(&select::words(matches, "filename"), flag(matches, "recursive"))? {
+        let resource = resource_of(&object)?;
+        let after = patched(object, kind, patch, &resource)?;
+        printers::changed(context, &writer.format, &resource, &after, "patched")?;
+    }
+    Ok(())
+}
+
+/// What the server would make of it.
+fn patched(mut object: Value, kind: &str, patch: &Value, resource: &Resource) -> Result<Value> {
+    let refused = |e: &dyn std::fmt::Display| Error::message(e.to_string());
+    match kind {
+        "application/json-patch+json" => {
+            apimachinery::patch::json_patch(&mut object, patch.to_string().as_bytes()).map_err(|e| refused(&e))?;
+        }
+        "application/merge-patch+json" => apimachinery::patch::merge_patch(&mut object, patch.clone()),
+        _ => match apimachinery::schema::of(&resource.group, &resource.version, &resource.kind) {
+            Some(schema) => {
+                let merged = apimachinery::patch::strategic_merge_patch(object, patch.clone(), schema);
+                return merged.map_err(|e| refused(&e));
+            }
+            None => apimachinery::patch::merge_patch(&mut object, patch.clone()),
+        },
+    }
+    Ok(object)
 }

@@ -78,11 +78,13 @@ impl Command for PortForward {
 
 /// The pod, once it runs.
 async fn running(context: &Context, name: &str) -> Result<Value> {
+    // A pod that was named itself is not waited for.
+    let is_pod = !name.contains('/') || ["pod/", "pods/", "po/"].iter().any(|kind| name.starts_with(kind));
     loop {
         let pod = pods::one(context, name).await?;
         match pod["status"]["phase"].as_str() {
             Some("Running") => return Ok(pod),
-            Some(phase @ ("Succeeded" | "Failed")) => {
+            Some(phase) if phase != "Pending" || is_pod => {
                 return Err(Error::message(format!(
                     "unable to forward port because pod is not running. Current status={phase}"
                 )));
@@ -143,7 +145,10 @@ fn service_port<'a>(remote: &str, service: &'a Value) -> Result<&'a Value> {
     });
     port.ok_or_else(|| {
         let name = service["metadata"]["name"].as_str().unwrap_or_default();
-        Error::message(format!("Service {name} does not have a service port {remote}"))
+        match remote.parse::<u16>() {
+            Ok(_) => Error::message(format!("Service {name} does not have a service port {remote}")),
+            Err(_) => Error::message(format!("Service '{name}' does not have a named port '{remote}'")),
+        }
     })
 }
 

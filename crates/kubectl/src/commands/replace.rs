@@ -1,7 +1,8 @@
 //! `kubectl replace`: put objects as files say, or delete and create them again.
 use super::Command;
 use crate::{
-    Context, Error, Result, manifests,
+    Context, Error, Result,
+    manifests::{self, Manifest},
     select::{self, Target, flag, text, words},
     write::{self, DryRun, Writer, remember_applied},
 };
@@ -56,12 +57,16 @@ impl Command for Replace {
     async fn run(&self, context: &Context, matches: &ArgMatches) -> Result<()> {
         let files = words(matches, "filename");
         if files.is_empty() {
-            return Err(Error::message("must specify --filename to replace"));
+            return Err(Error::message("must specify one of -f and -k"));
         }
         let writer = Writer::new(context, matches, "kubectl-replace")?;
         let raw = text(matches, "raw");
         let mut errors = Vec::new();
-        for mut object in manifests::read(&files, flag(matches, "recursive"))? {
+        let manifests = manifests::read_sourced(&files, flag(matches, "recursive"))?;
+        if flag(matches, "force") && raw.is_empty() {
+            return forced(&writer, matches, manifests).await;
+        }
+        for Manifest { source, mut object } in manifests {
             if !raw.is_empty() {
                 let answer = context.api().await?.put(&raw, &object).await?;
                 context.print(crate::printers::json_string(&answer))?;
@@ -70,10 +75,41 @@ impl Command for Replace {
             if flag(matches, "save-config") {
                 remember_applied(&mut object)?;
             }
-            errors.extend(replace(&writer, matches, object).await.err());
+            let replaced = replace(&writer, matches, object).await;
+            errors.extend(replaced.err().map(|e| e.during("replacing", Some(&source))));
         }
         Error::collect(errors)
     }
+}
+
+/// Everything is deleted, and gone, before anything is created.
+async fn forced(writer: &Writer<'_>, matches: &ArgMatches, manifests: Vec<Manifest>) -> Result<()> {
+    let mut targets = Vec::new();
+    for Manifest { source, mut object } in manifests {
+        let target = select::of_object(writer.context, &object).await?;
+        if let Some(metadata) = object["metadata"].as_object_mut() {
+            metadata.remove("resourceVersion");
+            metadata.remove("uid");
+        }
+        if flag(matches, "save-config") {
+            remember_applied(&mut object)?;
+        }
+        targets.push((target, object, source));
+    }
+    let mut waiting = Vec::new();
+    for (target, ..) in targets.iter().filter(|_| writer.dry_run == DryRun::None) {
+        if remove(writer, matches, target).await? {
+            waiting.push(target);
+        }
+    }
+    for target in waiting {
+        gone(writer, matches, target).await?;
+    }
+    for (target, object, source) in targets {
+        let created = writer.create(&target, &object).await.map_err(|e| e.during("creating", Some(&source)))?;
+        writer.report(&target.resource, created, "replaced")?;
+    }
+    Ok(())
 }
 
 async fn replace(writer: &Writer<'_>, matches: &ArgMatches, mut object: Value) -> Result<()> {
@@ -82,15 +118,6 @@ async fn replace(writer: &Writer<'_>, matches: &ArgMatches, mut object: Value) -
         return writer.report(&target.resource, object, "replaced");
     }
     let api = writer.context.api().await?;
-    if flag(matches, "force") {
-        remove(writer, matches, &target).await?;
-        if let Some(metadata) = object["metadata"].as_object_mut() {
-            metadata.remove("resourceVersion");
-            metadata.remove("uid");
-        }
-        let created = writer.create(&target, &object).await?;
-        return writer.report(&target.resource, created, "replaced");
-    }
     let subresource = text(matches, "subresource");
     let path = if subresource.is_empty() { target.path() } else { format!("{}/{subresource}", target.path()) };
     if object["metadata"]["resourceVersion"].is_null() {
@@ -101,7 +128,8 @@ async fn replace(writer: &Writer<'_>, matches: &ArgMatches, mut object: Value) -
     writer.report(&target.resource, replaced, "replaced")
 }
 
-async fn remove(writer: &Writer<'_>, matches: &ArgMatches, target: &Target) -> Result<()> {
+/// Whether there was anything to delete.
+async fn remove(writer: &Writer<'_>, matches: &ArgMatches, target: &Target) -> Result<bool> {
     let api = writer.context.api().await?;
     let grace = matches.get_one::<i64>("grace-period").copied().unwrap_or(-1).max(0);
     let policy = match text(matches, "cascade").as_str() {
@@ -110,13 +138,18 @@ async fn remove(writer: &Writer<'_>, matches: &ArgMatches, target: &Target) -> R
         _ => "Background",
     };
     match api.delete(&target.path(), &json!({"gracePeriodSeconds": grace, "propagationPolicy": policy})).await {
-        Err(error) if error.is_not_found() => return Ok(()),
+        Err(error) if error.is_not_found() => return Ok(false),
         other => drop(other?),
     }
     let name = target.name.as_deref().unwrap_or_default();
     let kind = target.resource.object_name("");
     let place = target.namespace.as_ref().map(|n| format!(" from {n} namespace")).unwrap_or_default();
     writer.context.line(format!("{} \"{name}\" deleted{place}", kind.trim_end_matches('/')))?;
+    Ok(true)
+}
+
+async fn gone(writer: &Writer<'_>, matches: &ArgMatches, target: &Target) -> Result<()> {
+    let api = writer.context.api().await?;
     let patience =
         apimachinery::duration::parse(&text(matches, "timeout")).map_err(|e| Error::message(e.to_string()))?;
     let deadline = Instant::now() + if patience.is_zero() { PATIENCE } else { patience };

@@ -1,5 +1,5 @@
 //! `kubectl rollout`: status, history, undo, restart, pause and resume.
-use super::Command;
+use super::{Command, revisions};
 use crate::{
     Context, Error, Result,
     http::with_query,
@@ -12,9 +12,8 @@ use serde_json::{Value, json};
 
 pub struct Rollout;
 
-const REVISION: &str = "deployment.kubernetes.io/revision";
-const CHANGE_CAUSE: &str = "kubernetes.io/change-cause";
-const HASH: &str = "pod-template-hash";
+/// Where a deployment and its replica sets note their revision.
+pub(super) const REVISION: &str = "deployment.kubernetes.io/revision";
 
 #[async_trait]
 impl Command for Rollout {
@@ -57,18 +56,41 @@ impl Command for Rollout {
     async fn run(&self, context: &Context, matches: &ArgMatches) -> Result<()> {
         let Some((name, inner)) = matches.subcommand() else { return Err(Error::Exit(1)) };
         let writer = Writer::new(context, inner, "kubectl-rollout")?;
-        for target in select::each(context, inner).await? {
-            match name {
-                "status" => status(context, inner, &target).await?,
-                "history" => history(context, inner, &target).await?,
-                "undo" => undo(&writer, inner, &target).await?,
-                "restart" => restart(&writer, &target).await?,
-                "pause" => pause(&writer, &target, true).await?,
-                _ => pause(&writer, &target, false).await?,
-            }
+        if select::is_empty(inner) {
+            return Err(Error::message("required resource not specified"));
         }
-        Ok(())
+        let mut errors = Vec::new();
+        for target in named(context, inner).await? {
+            let done = match name {
+                "status" => status(context, inner, &target).await,
+                "history" => revisions::history(&writer, inner, &target).await,
+                "undo" => revisions::undo(&writer, inner, &target).await,
+                "restart" => restart(&writer, &target).await,
+                "pause" => pause(&writer, &target, true).await,
+                _ => pause(&writer, &target, false).await,
+            };
+            errors.extend(done.err());
+        }
+        Error::collect(errors)
     }
+}
+
+/// A type without names is all of its objects.
+async fn named(context: &Context, matches: &ArgMatches) -> Result<Vec<Target>> {
+    let mut found = Vec::new();
+    for target in select::targets(context, matches).await? {
+        if target.name.is_some() {
+            found.push(target);
+            continue;
+        }
+        let labels = text(matches, "selector");
+        let path = with_query(&target.path(), &[("labelSelector", labels.as_str())]);
+        for item in context.api().await?.get(&path).await?["items"].as_array().into_iter().flatten() {
+            let field = |name: &str| item["metadata"][name].as_str().map(str::to_owned);
+            found.push(Target { name: field("name"), namespace: field("namespace"), ..target.clone() });
+        }
+    }
+    Ok(found)
 }
 
 fn number(value: &Value) -> i64 {
@@ -199,103 +221,17 @@ async fn status(context: &Context, matches: &ArgMatches, target: &Target) -> Res
         .unwrap_or_else(|_| Err(Error::message("timed out waiting for the condition")))
 }
 
-/// A deployment's replica sets with their revisions, the oldest first.
-async fn revisions(context: &Context, target: &Target, deployment: &Value) -> Result<Vec<(i64, Value)>> {
-    if target.resource.kind != "Deployment" {
-        return Err(Error::message(format!(
-            "rollout history and undo of a {} are not implemented",
-            target.resource.kind
-        )));
-    }
-    let resource = context.mapper().await?.resource("replicasets.apps")?.clone();
-    let mut list = context.api().await?.get(&resource.collection(target.namespace.as_deref())).await?;
-    let uid = &deployment["metadata"]["uid"];
-    let mut found: Vec<(i64, Value)> = Vec::new();
-    if let Value::Array(items) = list["items"].take() {
-        for set in items {
-            let owners = set["metadata"]["ownerReferences"].as_array().into_iter().flatten();
-            if owners.into_iter().any(|o| o["uid"] == *uid && o["controller"] == true)
-                && let Some(revision) = set["metadata"]["annotations"][REVISION].as_str().and_then(|r| r.parse().ok())
-            {
-                found.push((revision, set));
-            }
-        }
-    }
-    found.sort_by_key(|(revision, _)| *revision);
-    Ok(found)
-}
-
-async fn history(context: &Context, matches: &ArgMatches, target: &Target) -> Result<()> {
-    let object = context.api().await?.get(&target.path()).await?;
-    let found = revisions(context, target, &object).await?;
-    let wanted = matches.get_one::<i64>("revision").copied().unwrap_or(0);
-    let name = target.resource.object_name(target.name.as_deref().unwrap_or_default());
-    if wanted > 0 {
-        return match found.iter().find(|(revision, _)| *revision == wanted) {
-            Some((_, set)) => {
-                context.line(format!("{name} with revision #{wanted}"))?;
-                context.print(apimachinery::codec::yaml::to_string(&set["spec"]["template"]))
-            }
-            None => Err(Error::message(format!("unable to find the specified revision {wanted} in history"))),
-        };
-    }
-    if found.is_empty() {
-        return context.print(format!("{name} \nNo rollout history found.\n"));
-    }
-    let mut writer = crate::printers::tabwriter::TabWriter::describing();
-    writer.line("REVISION\tCHANGE-CAUSE");
-    for (revision, set) in &found {
-        writer.line(&format!(
-            "{revision}\t{}",
-            set["metadata"]["annotations"][CHANGE_CAUSE].as_str().unwrap_or("<none>")
-        ));
-    }
-    context.print(format!("{name} \n{}\n", writer.take()))
-}
-
-async fn undo(writer: &Writer<'_>, matches: &ArgMatches, target: &Target) -> Result<()> {
-    let context = writer.context;
-    let object = context.api().await?.get(&target.path()).await?;
-    let name = target.name.as_deref().unwrap_or_default();
-    if object["spec"]["paused"] == true {
-        return Err(Error::message(
-            "you cannot rollback a paused deployment; resume it first with 'kubectl rollout resume' and try again",
-        ));
-    }
-    let found = revisions(context, target, &object).await?;
-    let wanted = matches.get_one::<i64>("to-revision").copied().unwrap_or(0);
-    let chosen =
-        if wanted > 0 { found.iter().find(|(revision, _)| *revision == wanted) } else { found.iter().rev().nth(1) };
-    let Some((revision, set)) = chosen else {
-        return Err(Error::message(if wanted > 0 {
-            format!("unable to find specified revision {wanted} in history")
-        } else {
-            format!("no rollout history found for deployment \"{name}\"")
-        }));
-    };
-    let mut template = set["spec"]["template"].clone();
-    if let Some(labels) = template["metadata"]["labels"].as_object_mut() {
-        labels.remove(HASH);
-    }
-    if template == object["spec"]["template"] {
-        return writer.report(
-            &target.resource,
-            object,
-            &format!("skipped rollback (current template already matches revision {revision})"),
-        );
-    }
-    if writer.dry_run == DryRun::Client {
-        return writer.report(&target.resource, object, "rolled back");
-    }
-    let patch = json!([{"op": "replace", "path": "/spec/template", "value": template}]);
-    let done = writer.patch(target, "application/json-patch+json", &patch).await?;
-    writer.report(&target.resource, done, "rolled back")
-}
-
 async fn restart(writer: &Writer<'_>, target: &Target) -> Result<()> {
     let object = writer.context.api().await?.get(&target.path()).await?;
+    let name = target.name.as_deref().unwrap_or_default();
+    let qualified = target.resource.qualified();
+    if !["Deployment", "DaemonSet", "StatefulSet"].contains(&target.resource.kind.as_str()) {
+        return Err(Error::message(format!("{qualified} \"{name}\" restarting is not supported")));
+    }
     if object["spec"]["paused"] == true {
-        return Err(Error::message("can't restart paused deployment (run rollout resume first)"));
+        return Err(Error::message(format!(
+            "{qualified} \"{name}\" can't restart paused deployment (run rollout resume first)"
+        )));
     }
     let now = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
     let patch =

@@ -25,13 +25,7 @@ impl Command for Run {
                     .long("image-pull-policy")
                     .help("The image pull policy for the container."),
             )
-            .arg(
-                Arg::new("restart")
-                    .long("restart")
-                    .default_value("Always")
-                    .value_parser(["Always", "OnFailure", "Never"])
-                    .help("The restart policy for this Pod."),
-            )
+            .arg(Arg::new("restart").long("restart").default_value("Always").help("The restart policy for this Pod."))
             .arg(
                 Arg::new("env")
                     .long("env")
@@ -127,6 +121,15 @@ impl Command for Run {
                 "--dry-run=[server|client] can't be used with attached containers options (--attach, --stdin, or --tty)",
             ));
         }
+        let restart = text(matches, "restart");
+        if !["Always", "OnFailure", "Never"].contains(&restart.as_str()) {
+            return Err(Error::message(format!(
+                "invalid restart policy: {restart}, valid values are: Always, OnFailure, Never"
+            )));
+        }
+        if flag(matches, "expose") && matches.get_one::<u16>("port").is_none() {
+            return Err(Error::message("--port must be set when exposing a service"));
+        }
         let pod = overridden(pod(matches, &image, attach)?, matches)?;
         let created = writer.create_generated(pod).await?;
         if flag(matches, "expose") {
@@ -153,6 +156,9 @@ fn labels(matches: &ArgMatches) -> Result<Value> {
         return Ok(json!({"run": text(matches, "name")}));
     }
     let words: Vec<String> = given.split(',').map(str::to_owned).collect();
+    if let Some(bad) = words.iter().find(|word| !word.contains('=') || word.starts_with('=')) {
+        return Err(Error::message(format!("unexpected label spec: {bad}")));
+    }
     let (set, _) = write::pairs(&words)?;
     Ok(set
         .into_iter()
@@ -173,7 +179,11 @@ fn pod(matches: &ArgMatches, image: &str, attach: bool) -> Result<Value> {
     if !policy.is_empty() {
         container["imagePullPolicy"] = json!(policy);
     }
-    let (env, _) = write::pairs(&words(matches, "env"))?;
+    let given = words(matches, "env");
+    if let Some(bad) = given.iter().find(|word| !word.contains('=') || word.starts_with('=')) {
+        return Err(Error::message(format!("invalid env: {bad}")));
+    }
+    let (env, _) = write::pairs(&given)?;
     if !env.is_empty() {
         container["env"] = env.into_iter().map(|(k, v)| json!({"name": k, "value": v})).collect();
     }

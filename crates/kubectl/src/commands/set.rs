@@ -1,11 +1,17 @@
-//! `kubectl set image`, `set env` and `set serviceaccount`: fields of a pod template.
-use super::Command;
+//! `kubectl set`: fields of a pod template, a service's selector, a binding's subjects.
+//!
+//! Each sub-command is an edit of an object; what it changed is sent as a patch.
+use super::{
+    Command,
+    set_env::{self, Env},
+};
 use crate::{
     Context, Error, Result,
     global::boolean,
-    select::{self, Target, flag, words},
+    select::{self, Target, flag, text, words},
     write::{self, DryRun, Writer},
 };
+use apimachinery::quantity::Quantity;
 use async_trait::async_trait;
 use clap::{Arg, ArgAction, ArgMatches, Command as Words};
 use serde_json::{Value, json};
@@ -23,103 +29,252 @@ fn form(name: &'static str, about: &'static str) -> Words {
         .arg(
             boolean(Arg::new("local").long("local"))
                 .default_value("false")
-                .help("If true, set image will NOT contact api-server but run locally."),
+                .help("If true, set will NOT contact api-server but run locally."),
         )
+}
+
+fn containers_flag() -> Arg {
+    Arg::new("containers")
+        .short('c')
+        .long("containers")
+        .default_value("*")
+        .help("The names of containers in the selected pod templates to change")
 }
 
 #[async_trait]
 impl Command for Set {
     fn words(&self) -> Words {
+        let value = |name: &'static str, help: &'static str| Arg::new(name).long(name).help(help);
+        let many = |name: &'static str, help: &'static str| {
+            Arg::new(name).long(name).action(ArgAction::Append).value_delimiter(',').help(help)
+        };
         Words::new("set")
             .about("Set specific features on objects")
             .subcommand_required(true)
             .subcommand(form("image", "Update existing container image(s) of resources"))
             .subcommand(
-                form("env", "Update environment variables on a pod template")
-                    .arg(
-                        Arg::new("containers")
-                            .short('c')
-                            .long("containers")
-                            .default_value("*")
-                            .help("The names of containers in the selected pod templates to change"),
-                    )
-                    .arg(
-                        Arg::new("env")
-                            .short('e')
-                            .long("env")
-                            .action(ArgAction::Append)
-                            .help("Specify a key-value pair for an environment variable to set into each container."),
-                    ),
+                set_env::flags(form("env", "Update environment variables on a pod template")).arg(containers_flag()),
             )
+            .subcommand(
+                form("resources", "Update resource requests/limits on objects with pod templates")
+                    .arg(containers_flag())
+                    .arg(value("limits", "The resource requirement limits for this container: cpu=100m,memory=256Mi."))
+                    .arg(value("requests", "The resource requirement requests for this container.")),
+            )
+            .subcommand(form("selector", "Set the selector on a resource"))
             .subcommand(form("serviceaccount", "Update the service account of a resource").visible_alias("sa"))
+            .subcommand(
+                form("subject", "Update the user, group, or service account in a role binding or cluster role binding")
+                    .arg(many("user", "Usernames to bind to the role"))
+                    .arg(many("group", "Groups to bind to the role"))
+                    .arg(many("serviceaccount", "Service accounts to bind to the role, <namespace>:<name>")),
+            )
     }
 
     async fn run(&self, context: &Context, matches: &ArgMatches) -> Result<()> {
         let Some((name, inner)) = matches.subcommand() else { return Err(Error::Exit(1)) };
-        if flag(inner, "local") {
-            return Err(Error::message(format!("set {name} --local is not implemented")));
+        if select::is_empty(inner) {
+            return Err(Error::message(select::NOTHING_SELECTED));
         }
         let all = words(inner, "words");
+        let only = text(inner, "containers");
         match name {
             "image" => {
                 let (images, _) = write::pairs(&all.iter().filter(|w| w.contains('=')).cloned().collect::<Vec<_>>())?;
                 if images.is_empty() {
                     return Err(Error::message("at least one image update is required"));
                 }
-                change(context, inner, "image updated", |spec| set_images(spec, &images)).await
+                change(context, inner, &all, "image updated", |object, target| {
+                    set_images(template(object, target)?, &images)
+                })
+                .await
             }
             "env" => {
-                let pairs: Vec<String> = all
-                    .into_iter()
-                    .filter(|w| w.contains('=') || w.ends_with('-'))
-                    .chain(words(inner, "env"))
-                    .collect();
-                let (set, removed) = write::pairs(&pairs)?;
-                if set.is_empty() && removed.is_empty() {
-                    return Err(Error::message("at least one environment variable must be provided"));
+                let env = Env::new(context, inner, &all).await?;
+                if flag(inner, "list") {
+                    return env.list(context, inner, &all).await;
                 }
-                let only = select::text(inner, "containers");
-                change(context, inner, "env updated", |spec| {
-                    set_env(spec, &only, &set, &removed);
+                change(context, inner, &all, "env updated", |object, target| env.set(template(object, target)?, target))
+                    .await
+            }
+            "resources" => {
+                let [limits, requests] = ["limits", "requests"].map(|name| quantities(&text(inner, name)));
+                let (limits, requests) = (limits?, requests?);
+                if limits.is_empty() && requests.is_empty() {
+                    return Err(Error::message(
+                        "you must specify an update to requests or limits (in the form of --requests/--limits)",
+                    ));
+                }
+                change(context, inner, &all, "resource requirements updated", |object, target| {
+                    for container in containers(template(object, target)?).filter(|c| only == "*" || c["name"] == *only)
+                    {
+                        for (field, values) in [("limits", &limits), ("requests", &requests)] {
+                            for (name, quantity) in values {
+                                container["resources"][field][name] = json!(quantity);
+                            }
+                        }
+                    }
                     Ok(())
                 })
                 .await
             }
-            _ => Err(Error::message(format!("set {name} is not implemented"))),
+            "serviceaccount" => {
+                let Some((account, selecting)) = all.split_last() else { return Err(Error::Exit(1)) };
+                change(context, inner, selecting, "serviceaccount updated", |object, target| {
+                    template(object, target)?["serviceAccountName"] = json!(account);
+                    Ok(())
+                })
+                .await
+            }
+            "selector" => {
+                let (pairs, _) = write::pairs(&all.iter().filter(|w| w.contains('=')).cloned().collect::<Vec<_>>())?;
+                let selecting: Vec<String> = all.iter().filter(|w| !w.contains('=')).cloned().collect();
+                let selecting =
+                    if pairs.is_empty() { &selecting[..selecting.len().saturating_sub(1)] } else { &selecting };
+                change(context, inner, selecting, "selector updated", |object, _| {
+                    if object["kind"] != "Service" {
+                        return Err(Error::message("setting a selector is only supported for Services"));
+                    }
+                    object["spec"]["selector"] = pairs.iter().map(|(k, v)| (k.clone(), json!(v))).collect();
+                    Ok(())
+                })
+                .await
+            }
+            _ => {
+                let wanted = subjects(inner)?;
+                change(context, inner, &all, "subjects updated", |object, _| {
+                    let mut present = object["subjects"].as_array().cloned().unwrap_or_default();
+                    present.extend(wanted.iter().filter(|s| !present.contains(s)).cloned().collect::<Vec<_>>());
+                    object["subjects"] = Value::Array(present);
+                    Ok(())
+                })
+                .await
+            }
         }
     }
 }
 
+/// `cpu=100m,memory=1Gi`.
+fn quantities(given: &str) -> Result<Vec<(String, String)>> {
+    let mut found = Vec::new();
+    for word in given.split(',').filter(|word| !word.is_empty()) {
+        let Some((name, quantity)) = word.split_once('=') else {
+            return Err(Error::message(format!("invalid argument syntax {word}, expected <resource>=<value>")));
+        };
+        let parsed = Quantity::parse(quantity).map_err(|e| Error::message(e.to_string()))?;
+        found.push((name.to_owned(), parsed.to_string()));
+    }
+    Ok(found)
+}
+
+fn subjects(matches: &ArgMatches) -> Result<Vec<Value>> {
+    let mut found = Vec::new();
+    for (flag, kind) in [("user", "User"), ("group", "Group")] {
+        found.extend(
+            words(matches, flag)
+                .into_iter()
+                .map(|name| json!({"kind": kind, "apiGroup": "rbac.authorization.k8s.io", "name": name})),
+        );
+    }
+    for account in words(matches, "serviceaccount") {
+        let Some((namespace, name)) = account.split_once(':').filter(|(_, name)| !name.contains(':')) else {
+            return Err(Error::message("serviceaccount must be <namespace>:<name>"));
+        };
+        found.push(json!({"kind": "ServiceAccount", "namespace": namespace, "name": name}));
+    }
+    if found.is_empty() {
+        return Err(Error::message("you must specify at least one value of user, group or serviceaccount"));
+    }
+    Ok(found)
+}
+
 /// The pod spec inside of an object.
-fn pod_spec(object: &mut Value) -> Option<&mut Value> {
-    let path = match object["kind"].as_str()? {
-        "Pod" => "/spec",
-        "CronJob" => "/spec/jobTemplate/spec/template/spec",
+///
+/// # Errors
+/// It has none.
+pub(super) fn template<'a>(object: &'a mut Value, target: &Target) -> Result<&'a mut Value> {
+    let path = match object["kind"].as_str() {
+        Some("Pod") => "/spec",
+        Some("CronJob") => "/spec/jobTemplate/spec/template/spec",
         _ => "/spec/template/spec",
     };
-    object.pointer_mut(path)
+    object.pointer_mut(path).ok_or_else(|| {
+        let resource = &target.resource;
+        let name = target.name.as_deref().unwrap_or_default();
+        Error::message(format!(
+            "{}/{name} the object is not a pod or does not have a pod template: *{}.{}",
+            resource.plural, resource.version, resource.kind
+        ))
+    })
+}
+
+/// The objects that words (without what is to be set) and files select.
+pub(super) async fn selected(context: &Context, matches: &ArgMatches, selecting: &[String]) -> Result<Vec<Target>> {
+    if !words(matches, "filename").is_empty() {
+        return select::targets(context, matches).await;
+    }
+    let is_target = |word: &&String| !word.contains('=') && !word.ends_with('-');
+    let selecting: Vec<String> = selecting.iter().filter(is_target).cloned().collect();
+    if selecting.is_empty() {
+        return Err(Error::message(select::NOTHING_SELECTED));
+    }
+    let targets = select::from_words(context, &selecting, flag(matches, "all-namespaces")).await?;
+    select::each_of(context, matches, targets).await
 }
 
 async fn change(
     context: &Context,
     matches: &ArgMatches,
+    selecting: &[String],
     done: &str,
-    edit: impl Fn(&mut Value) -> Result<()>,
+    edit: impl Fn(&mut Value, &Target) -> Result<()>,
 ) -> Result<()> {
     let writer = Writer::new(context, matches, "kubectl-set")?;
-    for target in select::each(context, matches).await? {
-        let before = context.api().await?.get(&target.path()).await?;
-        let mut after = before.clone();
-        let Some(spec) = pod_spec(&mut after) else {
-            return Err(Error::message(format!("{} has no pod template", target.resource.kind)));
+    if flag(matches, "local") {
+        return local(&writer, matches, done, edit);
+    }
+    let mut errors = Vec::new();
+    for target in selected(context, matches, selecting).await? {
+        let before = match context.api().await?.get(&target.path()).await {
+            Ok(object) => object,
+            Err(error) => {
+                errors.push(error);
+                continue;
+            }
         };
-        edit(spec)?;
-        if after == before {
+        let mut after = before.clone();
+        if let Err(error) = edit(&mut after, &target) {
+            errors.push(error);
+            continue;
+        }
+        // These two tell of what is as it was, too.
+        let always = done.starts_with("serviceaccount") || done.starts_with("selector");
+        if after == before && !always {
             continue;
         }
         let result =
             if writer.dry_run == DryRun::Client { after } else { send(&writer, &target, &before, &after).await? };
         writer.report(&target.resource, result, done)?;
+    }
+    Error::collect(errors)
+}
+
+/// `--local`: what files say, changed and printed; no server is asked.
+fn local(
+    writer: &Writer<'_>,
+    matches: &ArgMatches,
+    done: &str,
+    edit: impl Fn(&mut Value, &Target) -> Result<()>,
+) -> Result<()> {
+    for mut object in crate::manifests::read(&words(matches, "filename"), flag(matches, "recursive"))? {
+        let (api_version, kind) = crate::manifests::type_of(&object)?;
+        let (group, version) = api_version.split_once('/').unwrap_or(("", &api_version));
+        let plural = format!("{}s", kind.to_lowercase());
+        let (group, version) = (group.to_owned(), version.to_owned());
+        let resource = crate::mapper::Resource { group, version, kind, plural, ..Default::default() };
+        let name = object["metadata"]["name"].as_str().map(str::to_owned);
+        edit(&mut object, &Target { resource: resource.clone(), name, namespace: None })?;
+        writer.report(&resource, object, done)?;
     }
     Ok(())
 }
@@ -136,7 +291,8 @@ async fn send(writer: &Writer<'_>, target: &Target, before: &Value, after: &Valu
     writer.patch(target, kind, &patch).await
 }
 
-fn containers(spec: &mut Value) -> impl Iterator<Item = &mut Value> {
+/// Containers and init containers of a pod spec.
+pub(super) fn containers(spec: &mut Value) -> impl Iterator<Item = &mut Value> {
     let Value::Object(map) = spec else { return Vec::new().into_iter() };
     let lists = map.iter_mut().filter(|(key, _)| *key == "containers" || *key == "initContainers");
     lists.flat_map(|(_, list)| list.as_array_mut().into_iter().flatten()).collect::<Vec<_>>().into_iter()
@@ -156,31 +312,17 @@ fn set_images(spec: &mut Value, images: &[(String, String)]) -> Result<()> {
     Ok(())
 }
 
-fn set_env(spec: &mut Value, only: &str, set: &[(String, String)], removed: &[String]) {
-    for container in containers(spec).filter(|c| only == "*" || c["name"] == only) {
-        let mut env = container["env"].as_array().cloned().unwrap_or_default();
-        env.retain(|e| !removed.iter().any(|name| e["name"] == name.as_str()));
-        for (name, value) in set {
-            let new = json!({"name": name, "value": value});
-            match env.iter_mut().find(|e| e["name"] == name.as_str()) {
-                Some(old) => *old = new,
-                None => env.push(new),
-            }
-        }
-        container["env"] = Value::Array(env);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn images_and_variables() {
-        let mut spec = json!({"containers": [{"name": "a", "image": "x", "env": [{"name": "K", "value": "1"}]}]});
+    fn images_and_quantities() {
+        let mut spec = json!({"containers": [{"name": "a", "image": "x"}]});
         set_images(&mut spec, &[("a".into(), "y".into())]).expect("there");
         assert!(set_images(&mut spec, &[("b".into(), "y".into())]).is_err());
-        set_env(&mut spec, "*", &[("L".into(), "2".into())], &["K".into()]);
-        assert_eq!(spec, json!({"containers": [{"name": "a", "image": "y", "env": [{"name": "L", "value": "2"}]}]}));
+        assert_eq!(spec, json!({"containers": [{"name": "a", "image": "y"}]}));
+        assert_eq!(quantities("cpu=200m,memory=1Gi").expect("good").len(), 2);
+        assert!(quantities("cpu=xx").is_err());
     }
 }

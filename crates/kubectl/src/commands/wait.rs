@@ -116,7 +116,10 @@ impl Command for Wait {
     async fn run(&self, context: &Context, matches: &ArgMatches) -> Result<()> {
         let conditions = words(matches, "for");
         if conditions.is_empty() {
-            return Err(Error::message("--for is required"));
+            return Err(Error::message("unrecognized condition: []"));
+        }
+        if select::is_empty(matches) {
+            return Err(Error::message(select::NOTHING_SELECTED));
         }
         let format = crate::printers::Format::parse(&text(matches, "output"), false)?;
         let patience = text(matches, "timeout");
@@ -194,7 +197,7 @@ async fn wait(context: &Context, target: &Target, until: &Until, deadline: Insta
                 Until::Deleted => return Ok(None),
                 Until::Created => {
                     if Instant::now() + LOOK_AGAIN > deadline {
-                        return Err(timed_out());
+                        return Err(Error::message("timed out waiting for the condition"));
                     }
                     tokio::time::sleep(LOOK_AGAIN).await;
                     continue;

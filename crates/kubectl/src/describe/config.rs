@@ -49,11 +49,12 @@ pub fn namespace(doc: &mut Doc, object: &Value, related: &Related) {
     doc.line(1, "Type\tResource\tMin\tMax\tDefault Request\tDefault Limit\tMax Limit/Request Ratio");
     doc.line(1, "----\t--------\t---\t---\t---------------\t-------------\t-----------------------");
     for item in related.limits.iter().flat_map(|range| items(&range["spec"]["limits"])) {
-        limit_rows(doc, item);
+        limit_rows(doc, 1, item);
     }
 }
 
-fn limit_rows(doc: &mut Doc, item: &Value) {
+/// A line a resource that a limit is about.
+pub fn limit_rows(doc: &mut Doc, level: usize, item: &Value) {
     const COLUMNS: [&str; 5] = ["min", "max", "defaultRequest", "default", "maxLimitRequestRatio"];
     let mut names: Vec<&String> = COLUMNS.iter().flat_map(|c| pairs(&item[*c]).map(|(name, _)| name)).collect();
     names.sort();
@@ -63,7 +64,7 @@ fn limit_rows(doc: &mut Doc, item: &Value) {
             empty if empty.is_empty() => "-".to_owned(),
             value => value,
         };
-        doc.line(1, format!("{}\t{name}\t{}", text(&item["type"]), COLUMNS.map(cell).join("\t")));
+        doc.line(level, format!("{}\t{name}\t{}", text(&item["type"]), COLUMNS.map(cell).join("\t")));
     }
 }
 

@@ -45,7 +45,7 @@ impl Doc {
         for (i, line) in lines.iter().enumerate() {
             match i {
                 0 => self.line(0, format!("{indent}{title}:\t{line}")),
-                _ => self.line(0, format!("{indent}\t{line}")),
+                _ => self.line(0, format!("\t{line}")),
             }
         }
     }
@@ -70,6 +70,11 @@ impl Doc {
         if first {
             self.line(0, format!("{title}:\t<none>"));
         }
+    }
+
+    /// The text with its tabs.
+    pub fn raw(self) -> String {
+        self.text
     }
 
     /// The columns laid out.

@@ -31,7 +31,9 @@ pub async fn of(context: &Context, object: &Value) -> Result<Vec<Value>> {
         Value::Array(items) => items,
         _ => Vec::new(),
     };
-    found.sort_by_key(|event| text(&event["lastTimestamp"]));
+    // Of a node's, those with its real uid are found first.
+    let by_name = |event: &Value| event["involvedObject"]["uid"] == metadata["name"];
+    found.sort_by_key(|event| (text(&event["lastTimestamp"]), by_name(event)));
     Ok(found)
 }
 
@@ -58,9 +60,13 @@ pub fn table(doc: &mut Doc, events: &[Value]) {
             empty if empty.is_empty() => text(&event["reportingComponent"]),
             component => component,
         };
+        // Which part of the object it is about stands first: `spec.containers{web}`.
+        let part = text(&event["involvedObject"]["fieldPath"]);
+        let part = if part.is_empty() { part } else { format!("{part}: ") };
         let message = text(&event["message"]);
         // Lines of a message stay lines, as the official one leaves them.
-        let row = format!("{}\t{}\t{age}\t{from}\t{}", text(&event["type"]), text(&event["reason"]), message.trim());
+        let (kind, reason) = (text(&event["type"]), text(&event["reason"]));
+        let row = format!("{kind}\t{reason}\t{age}\t{from}\t{part}{}", message.trim());
         doc.line(1, row);
     }
 }

@@ -9,6 +9,8 @@ mod generic;
 mod network;
 mod node;
 mod pod;
+mod policy;
+mod rbac;
 mod storage;
 mod volumes;
 mod workloads;
@@ -16,6 +18,8 @@ mod workloads;
 use crate::{Context, Result, http::with_query};
 use doc::Doc;
 pub use events::list as list_events;
+pub use pod::template_text;
+pub use rbac::rows as rule_rows;
 use serde_json::Value;
 
 /// Objects besides the one described. What a kind does not need is empty.
@@ -49,7 +53,19 @@ const KINDS: &[(&str, &str, Describer, bool)] = &[
     ("apps", "DaemonSet", workloads::daemon_set, true),
     ("apps", "StatefulSet", workloads::stateful_set, true),
     ("batch", "Job", workloads::job, true),
+    ("batch", "CronJob", workloads::cron_job, true),
     ("networking.k8s.io", "Ingress", network::ingress, true),
+    ("", "Endpoints", network::endpoints_object, true),
+    ("discovery.k8s.io", "EndpointSlice", network::endpoint_slice, true),
+    ("", "ResourceQuota", policy::quota, false),
+    ("", "LimitRange", policy::limit_range, false),
+    ("policy", "PodDisruptionBudget", policy::budget, true),
+    ("scheduling.k8s.io", "PriorityClass", policy::priority_class, true),
+    ("storage.k8s.io", "StorageClass", policy::storage_class, true),
+    ("rbac.authorization.k8s.io", "Role", rbac::role, false),
+    ("rbac.authorization.k8s.io", "ClusterRole", rbac::role, false),
+    ("rbac.authorization.k8s.io", "RoleBinding", rbac::binding, false),
+    ("rbac.authorization.k8s.io", "ClusterRoleBinding", rbac::binding, false),
 ];
 
 fn of(group: &str, kind: &str) -> (Describer, bool) {

@@ -56,6 +56,73 @@ pub fn service(doc: &mut Doc, object: &Value, related: &Related) {
     }
 }
 
+fn head(doc: &mut Doc, object: &Value) {
+    doc.field(0, "Name", text(&object["metadata"]["name"]));
+    doc.field(0, "Namespace", text(&object["metadata"]["namespace"]));
+    doc.labels("", "Labels", &object["metadata"]["labels"]);
+    doc.annotations("Annotations", &object["metadata"]["annotations"]);
+}
+
+fn ports(doc: &mut Doc, level: usize, ports: &Value) {
+    doc.line(level, "Name\tPort\tProtocol");
+    doc.line(level, "----\t----\t--------");
+    for port in items(ports) {
+        let name = match text(&port["name"]) {
+            empty if empty.is_empty() => "<unset>".to_owned(),
+            name => name,
+        };
+        doc.line(level, format!("{name}\t{}\t{}", number(&port["port"]), text(&port["protocol"])));
+    }
+}
+
+pub fn endpoints_object(doc: &mut Doc, object: &Value, _: &Related) {
+    head(doc, object);
+    doc.line(0, "Subsets:");
+    for subset in items(&object["subsets"]) {
+        for (title, field) in [("Addresses", "addresses"), ("NotReadyAddresses", "notReadyAddresses")] {
+            let addresses: Vec<String> = items(&subset[field]).map(|address| text(&address["ip"])).collect();
+            doc.field(1, title, or_none(addresses.join(",")));
+        }
+        if !is_empty(&subset["ports"]) {
+            doc.line(1, "Ports:");
+            ports(doc, 2, &subset["ports"]);
+        }
+        doc.line(0, "");
+    }
+}
+
+pub fn endpoint_slice(doc: &mut Doc, object: &Value, _: &Related) {
+    head(doc, object);
+    doc.field(0, "AddressType", text(&object["addressType"]));
+    if is_empty(&object["ports"]) {
+        doc.line(0, "Ports: <unset>");
+    } else {
+        doc.line(0, "Ports:");
+        ports(doc, 1, &object["ports"]);
+    }
+    if is_empty(&object["endpoints"]) {
+        return doc.line(0, "Endpoints: <none>");
+    }
+    doc.line(0, "Endpoints:");
+    let or_unset = |value: &Value| match text(value) {
+        empty if empty.is_empty() => "<unset>".to_owned(),
+        value => value,
+    };
+    for endpoint in items(&object["endpoints"]) {
+        doc.field(1, "- Addresses", joined(&endpoint["addresses"], ", "));
+        doc.line(2, "Conditions:");
+        let ready = &endpoint["conditions"]["ready"];
+        doc.field(3, "Ready", or_unset(ready));
+        doc.field(2, "Hostname", or_unset(&endpoint["hostname"]));
+        if endpoint["targetRef"].is_object() {
+            let target = &endpoint["targetRef"];
+            doc.field(2, "TargetRef", format!("{}/{}", text(&target["kind"]), text(&target["name"])));
+        }
+        doc.field(2, "NodeName", or_unset(&endpoint["nodeName"]));
+        doc.field(2, "Zone", or_unset(&endpoint["zone"]));
+    }
+}
+
 /// The ready endpoints of one port.
 fn endpoints<'a>(slices: impl Iterator<Item = &'a Value>, port: &str) -> String {
     let mut found = Vec::new();

@@ -98,3 +98,10 @@ pub fn template(doc: &mut Doc, template: &Value) {
     doc.labels("  ", "Node-Selectors", &spec["nodeSelector"]);
     volumes::tolerations(doc, "  ", &spec["tolerations"]);
 }
+
+/// The text of a template alone, its columns not laid out: as `rollout history` shows it.
+pub fn template_text(value: &Value) -> String {
+    let mut doc = Doc::default();
+    template(&mut doc, value);
+    doc.raw()
+}

@@ -219,3 +219,35 @@ pub fn job(doc: &mut Doc, object: &Value, _: &Related) {
     }
     template(doc, &spec["template"]);
 }
+
+pub fn cron_job(doc: &mut Doc, object: &Value, _: &Related) {
+    let (spec, status) = (&object["spec"], &object["status"]);
+    let job = &spec["jobTemplate"]["spec"];
+    name(doc, object);
+    labels(doc, object);
+    let or_unset = |value: &Value| if value.is_null() { "<unset>".to_owned() } else { text(value) };
+    let seconds = |value: &Value| value.as_i64().map_or("<unset>".to_owned(), |seconds| format!("{seconds}s"));
+    doc.field(0, "Schedule", text(&spec["schedule"]));
+    doc.field(0, "Concurrency Policy", text(&spec["concurrencyPolicy"]));
+    doc.field(0, "Suspend", super::policy::boolean(&spec["suspend"]));
+    doc.field(0, "Time Zone", or_unset(&spec["timeZone"]));
+    doc.field(0, "Successful Job History Limit", or_unset(&spec["successfulJobsHistoryLimit"]));
+    doc.field(0, "Failed Job History Limit", or_unset(&spec["failedJobsHistoryLimit"]));
+    doc.field(0, "Starting Deadline Seconds", seconds(&spec["startingDeadlineSeconds"]));
+    match job["selector"].is_object() {
+        true => doc.field(0, "Selector", selector(&job["selector"])),
+        false => doc.field(0, "Selector", "<unset>"),
+    }
+    doc.field(0, "Parallelism", or_unset(&job["parallelism"]));
+    doc.field(0, "Completions", or_unset(&job["completions"]));
+    if !job["activeDeadlineSeconds"].is_null() {
+        doc.field(0, "Active Deadline Seconds", seconds(&job["activeDeadlineSeconds"]));
+    }
+    template(doc, &job["template"]);
+    match is_empty(&status["lastScheduleTime"]) {
+        true => doc.field(0, "Last Schedule Time", "<unset>"),
+        false => doc.field(0, "Last Schedule Time", date(&status["lastScheduleTime"])),
+    }
+    let active: Vec<String> = super::doc::items(&status["active"]).map(|job| text(&job["name"])).collect();
+    doc.field(0, "Active Jobs", or_none(active.join(", ")));
+}

@@ -69,6 +69,9 @@ fn nodes(input: &mut Input<'_>, depth: usize) -> Result<(Vec<Node>, bool)> {
         if !plain.is_empty() {
             found.push(Node::Text(std::mem::take(&mut plain)));
         }
+        if !input.rest().contains('}') {
+            return Err(refused("unclosed action"));
+        }
         input.blanks();
         if input.take("end}") {
             return Ok((found, true));

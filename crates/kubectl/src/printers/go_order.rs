@@ -103,6 +103,9 @@ const ORDER: &[&str] = &[
     "token",
     "username",
     "password",
+    "uid",
+    "groups",
+    "extra",
     "exec",
     "extensions",
 ];

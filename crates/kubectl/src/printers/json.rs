@@ -10,7 +10,16 @@ pub fn to_string<T: Serialize>(value: &T) -> String {
     if value.serialize(&mut serializer).is_err() {
         return String::new();
     }
-    let text = String::from_utf8(out).unwrap_or_default();
+    escaped(&String::from_utf8(out).unwrap_or_default())
+}
+
+/// An event of a watch, on one line.
+pub fn event(kind: &str, object: &serde_json::Value) -> String {
+    escaped(&format!("{{\"type\":{},\"object\":{object}}}", serde_json::Value::from(kind)))
+}
+
+/// Go escapes for HTML; a newline follows.
+fn escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len() + 1);
     // These characters stand only inside strings.
     for c in text.chars() {
@@ -38,5 +47,11 @@ mod tests {
             to_string(&value),
             "{\n    \"a\": [\n        1,\n        {}\n    ],\n    \"b\": \"\\u003c\\u0026\\u003e\",\n    \"c\": []\n}\n"
         );
+    }
+
+    #[test]
+    fn events_are_lines() {
+        let object = serde_json::json!({"kind": "Pod", "a": "<"});
+        assert_eq!(event("ADDED", &object), "{\"type\":\"ADDED\",\"object\":{\"a\":\"\\u003c\",\"kind\":\"Pod\"}}\n");
     }
 }

@@ -10,7 +10,7 @@ use clap::Arg;
 use serde_json::Value;
 
 pub use go_order::to_string as json_typed;
-pub use json::to_string as json_string;
+pub use json::{event as json_event, to_string as json_string};
 
 /// The formats a command can print an object in, for its error message.
 const FORMATS: &str = "custom-columns,custom-columns-file,go-template,go-template-file,json,jsonpath,jsonpath-as-json,jsonpath-file,\
@@ -28,7 +28,7 @@ pub enum Format {
     Json,
     Yaml,
     Name,
-    JsonPath { path: JsonPath, as_json: bool },
+    JsonPath { path: JsonPath, template: String, as_json: bool },
     Columns { columns: columns::Columns },
     Template { template: Template },
 }
@@ -42,12 +42,18 @@ impl Format {
             None => (text, None),
         };
         let template = || {
-            rest.filter(|r| !r.is_empty())
-                .ok_or_else(|| Error::message(format!("{name} format specified but no template given")))
+            rest.filter(|r| !r.is_empty()).ok_or_else(|| {
+                Error::message(match name {
+                    "custom-columns" => "custom-columns format specified but no custom columns given",
+                    "custom-columns-file" => "custom-columns-file format specified but no template file given",
+                    _ => "template format specified but no template given",
+                })
+            })
         };
         let file = || -> Result<String> {
             let path = template()?;
-            std::fs::read_to_string(path).map_err(|e| Error::message(format!("error reading template {path}, {e}")))
+            std::fs::read_to_string(path)
+                .map_err(|e| Error::message(format!("error reading template {path}, open {path}: {}", go_text(&e))))
         };
         Ok(match name {
             "" => Format::Table { wide: false },
@@ -55,11 +61,9 @@ impl Format {
             "json" => Format::Json,
             "yaml" => Format::Yaml,
             "name" => Format::Name,
-            "jsonpath" => Format::JsonPath { path: JsonPath::parse(template()?)?, as_json: false },
-            "jsonpath-as-json" => Format::JsonPath { path: JsonPath::parse(template()?)?, as_json: true },
-            "jsonpath-file" => {
-                Format::JsonPath { path: JsonPath::parse(file()?.trim_end_matches('\n'))?, as_json: false }
-            }
+            "jsonpath" => json_path(template()?, false)?,
+            "jsonpath-as-json" => json_path(template()?, true)?,
+            "jsonpath-file" => json_path(file()?.trim_end_matches('\n'), false)?,
             "custom-columns" => Format::Columns { columns: columns::Columns::parse(template()?, no_headers)? },
             "custom-columns-file" => Format::Columns { columns: columns::Columns::parse_file(&file()?, no_headers)? },
             "go-template" | "template" => Format::Template { template: Template::parse(template()?)? },
@@ -94,11 +98,63 @@ impl Format {
                     None => format!("{}/{name}\n", name_of_kind(object)),
                 }
             }
-            Format::JsonPath { path, as_json: false } => path.render(object)?,
-            Format::JsonPath { path, as_json: true } => json::to_string(&Value::Array(path.values(object)?)),
+            Format::JsonPath { path, template, as_json: false } => {
+                path.render(object).map_err(|error| not_executed(&error, template, object))?
+            }
+            Format::JsonPath { path, template, as_json: true } => {
+                let values = path.values(object).map_err(|error| not_executed(&error, template, object))?;
+                json::to_string(&Value::Array(values))
+            }
             Format::Template { template } => template.render(object)?,
             Format::Columns { columns } => columns.render(std::slice::from_ref(object))?,
         })
+    }
+}
+
+fn json_path(template: &str, as_json: bool) -> Result<Format> {
+    let path = JsonPath::parse(template).map_err(|error| {
+        let why = error.bare();
+        let why = why.trim_start_matches("error parsing jsonpath: ");
+        Error::message(format!("error parsing jsonpath {template}, {why}"))
+    })?;
+    Ok(Format::JsonPath { path, template: template.to_owned(), as_json })
+}
+
+/// Which template failed, and on what.
+fn not_executed(error: &Error, template: &str, object: &Value) -> Error {
+    let why = error.bare();
+    let why = why.trim_start_matches("error executing jsonpath: ").trim_end();
+    Error::message(format!(
+        "error executing jsonpath \"{template}\": Error executing template: {why}. Printing more information for debugging \
+         the template:\n\ttemplate was:\n\t\t{template}\n\tobject given to jsonpath engine was:\n\t\t{}\n\n",
+        go_syntax(object)
+    ))
+}
+
+/// A value in Go's syntax, as `%#v` prints it.
+fn go_syntax(value: &Value) -> String {
+    match value {
+        Value::Null => "interface {}(nil)".into(),
+        Value::Array(items) => {
+            format!("[]interface {{}}{{{}}}", items.iter().map(go_syntax).collect::<Vec<_>>().join(", "))
+        }
+        Value::Object(map) => {
+            let entries = map.iter().map(|(key, value)| format!("{}:{}", Value::from(key.as_str()), go_syntax(value)));
+            format!("map[string]interface {{}}{{{}}}", entries.collect::<Vec<_>>().join(", "))
+        }
+        other => other.to_string(),
+    }
+}
+
+/// A failure of the system in Go's words.
+pub fn go_text(error: &std::io::Error) -> String {
+    use std::io::ErrorKind;
+    match error.kind() {
+        ErrorKind::NotFound => "no such file or directory".into(),
+        ErrorKind::PermissionDenied => "permission denied".into(),
+        ErrorKind::IsADirectory => "is a directory".into(),
+        ErrorKind::NotADirectory => "not a directory".into(),
+        _ => error.to_string(),
     }
 }
 

@@ -104,7 +104,7 @@ impl TablePrinter {
             }
         }
         for label in &self.options.label_columns {
-            cells.push(object["metadata"]["labels"][label].as_str().unwrap_or("<none>").to_owned());
+            cells.push(object["metadata"]["labels"][label].as_str().unwrap_or_default().to_owned());
         }
         if self.options.show_labels {
             cells.push(labels(object));
@@ -132,7 +132,8 @@ impl TablePrinter {
             self.writer.row(names);
         }
         for row in table["rows"].as_array().into_iter().flatten() {
-            self.row(row, Some(event));
+            // As wide as the longest of them, MODIFIED.
+            self.row(row, Some(&format!("{event:<8}")));
         }
         self.writer.take()
     }
@@ -174,7 +175,7 @@ mod tests {
         };
         assert_eq!(
             print(options),
-            "NAMESPACE   NAME      READY   NODE   APP      APP   LABELS\ndefault     pod/web   1/1     n1     <none>   web   app=web\n"
+            "NAMESPACE   NAME      READY   NODE   APP   APP   LABELS\ndefault     pod/web   1/1     n1           web   app=web\n"
         );
     }
 }

@@ -1,0 +1,235 @@
+//! Mistakes in the words themselves: flags and arguments, told of as the official kubectl's parser does.
+use crate::commands;
+use clap::{
+    Command,
+    error::{ContextKind, Error, ErrorKind},
+};
+use std::{error::Error as _, ffi::OsString};
+
+/// Names that differ by no more edits than that are suggested.
+const MAX_EDITS: usize = 2;
+
+/// Help goes to standard output with 0; a mistake goes to standard error with 1.
+pub fn report(error: &Error, words: &[OsString]) -> i32 {
+    if let ErrorKind::DisplayHelp | ErrorKind::DisplayVersion | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand =
+        error.kind()
+    {
+        // A closed pipe is not ours to report.
+        let _ = error.print();
+        return i32::from(error.use_stderr());
+    }
+    let words: Vec<String> = words.iter().map(|word| word.to_string_lossy().into_owned()).collect();
+    if error.kind() == ErrorKind::MissingSubcommand {
+        let mut at = commands::command();
+        for name in path(&words).0.split(' ').skip(1) {
+            if let Some(inner) = at.find_subcommand(name) {
+                at = inner.clone();
+            }
+        }
+        eprint!("{}", at.render_help());
+        return 1;
+    }
+    eprintln!("{}", explain(error, &words).trim_end_matches('\n'));
+    1
+}
+
+/// The command that the words name: `kubectl create deployment`, and whether it is a group of commands.
+fn path(words: &[String]) -> (String, bool) {
+    let root = commands::command();
+    let (mut at, mut path): (&Command, String) = (&root, "kubectl".into());
+    for word in plain(words) {
+        if let Some(inner) = at.find_subcommand(word) {
+            path.push(' ');
+            path.push_str(inner.get_name());
+            at = inner;
+        }
+    }
+    (path, at.has_subcommands())
+}
+
+/// Words of the command line that are neither the command nor flags.
+fn arguments(words: &[String], path: &str) -> String {
+    let named = path.split(' ').skip(1).count();
+    plain(words).into_iter().skip(named).collect::<Vec<_>>().join(" ")
+}
+
+/// Words that are neither flags nor the values of global ones.
+fn plain(words: &[String]) -> Vec<&str> {
+    let root = commands::command();
+    let takes_next = |word: &str| {
+        root.get_arguments().any(|arg| {
+            let is_long = arg.get_long().is_some_and(|long| word == format!("--{long}"));
+            let is_short = arg.get_short().is_some_and(|short| word == format!("-{short}"));
+            (is_long || is_short) && arg.get_action().takes_values() && !arg.is_require_equals_set()
+        })
+    };
+    let (mut found, mut is_value) = (Vec::new(), false);
+    for word in words {
+        if word.starts_with('-') {
+            is_value = takes_next(word);
+        } else if !std::mem::take(&mut is_value) {
+            found.push(word.as_str());
+        }
+    }
+    found
+}
+
+fn explain(error: &Error, words: &[String]) -> String {
+    let text = |kind| error.get(kind).map(ToString::to_string).unwrap_or_default();
+    let argument = text(ContextKind::InvalidArg);
+    let (path, is_group) = path(words);
+    let usage = format!("See '{path} --help' for usage.");
+    let examples = format!("See '{path} -h' for help and examples");
+    match error.kind() {
+        ErrorKind::UnknownArgument if argument.starts_with("--") => {
+            format!("error: unknown flag: {}\n{usage}", argument.split('=').next().unwrap_or(&argument))
+        }
+        ErrorKind::UnknownArgument if argument.starts_with('-') => {
+            let letter = argument.trim_start_matches('-').chars().next().unwrap_or('-');
+            format!("error: unknown shorthand flag: '{letter}' in {argument}\n{usage}")
+        }
+        ErrorKind::UnknownArgument if path == "kubectl exec" => format!(
+            "error: exec [POD] [COMMAND] is not supported anymore. Use exec [POD] -- [COMMAND] instead\n{examples}"
+        ),
+        ErrorKind::UnknownArgument | ErrorKind::InvalidSubcommand | ErrorKind::MissingSubcommand => {
+            let given = match text(ContextKind::InvalidSubcommand) {
+                empty if empty.is_empty() => argument,
+                name => name,
+            };
+            match path.as_str() {
+                "kubectl" => format!("error: unknown command \"{given}\" for \"kubectl\"{}", suggestions(&given)),
+                "kubectl api-resources" | "kubectl api-versions" => {
+                    format!("error: unexpected arguments: [{}]\n{examples}", arguments(words, &path))
+                }
+                _ if is_group && path != "kubectl create" && path != "kubectl apply" => {
+                    format!("error: unknown command \"{given}\"\n{examples}")
+                }
+                _ => format!("error: Unexpected args: [{}]\n{examples}", arguments(words, &path)),
+            }
+        }
+        ErrorKind::MissingRequiredArgument => missing(&path, words, &examples),
+        ErrorKind::InvalidValue if text(ContextKind::InvalidValue).is_empty() => match words.last() {
+            Some(word) if word.starts_with("--") => format!("error: flag needs an argument: {word}\n{usage}"),
+            Some(word) => {
+                let letter = word.chars().last().unwrap_or('-');
+                format!("error: flag needs an argument: '{letter}' in {word}\n{usage}")
+            }
+            None => usage,
+        },
+        ErrorKind::ValueValidation | ErrorKind::TooManyValues => {
+            let value = text(ContextKind::InvalidValue);
+            let why = match error.source().map(ToString::to_string) {
+                Some(why) if why.starts_with("strconv") => why,
+                _ => format!("strconv.ParseInt: parsing \"{value}\": invalid syntax"),
+            };
+            format!("error: invalid argument \"{value}\" for \"{}\" flag: {why}\n{usage}", flag(&argument, &path))
+        }
+        _ => {
+            let text = error.to_string();
+            format!("error: {}", text.strip_prefix("error: ").unwrap_or(&text))
+        }
+    }
+}
+
+/// `-w, --watch`: a flag with its short form, from what the parser calls it (`--watch[=<watch>]`).
+fn flag(argument: &str, path: &str) -> String {
+    let end = argument.find(['[', '=', ' ']).unwrap_or(argument.len());
+    let (name, root) = (&argument[..end], commands::command());
+    let mut at = &root;
+    for word in path.split(' ').skip(1) {
+        at = at.find_subcommand(word).unwrap_or(at);
+    }
+    let known = at.get_arguments().chain(root.get_arguments());
+    let mut found = known.filter(|arg| arg.get_long().is_some_and(|long| name == format!("--{long}")));
+    match found.next().and_then(clap::Arg::get_short) {
+        Some(short) => format!("-{short}, {name}"),
+        None => name.to_owned(),
+    }
+}
+
+/// What a command says that misses its argument.
+fn missing(path: &str, words: &[String], examples: &str) -> String {
+    let given = |flag: &str| words.iter().any(|word| word.split('=').next() == Some(flag));
+    match path {
+        "kubectl run" | "kubectl create deployment" if !given("--image") => {
+            "error: required flag(s) \"image\" not set".into()
+        }
+        "kubectl run" => format!("error: NAME is required for run\n{examples}"),
+        "kubectl exec" => "error: pod, type/name or --filename must be specified".into(),
+        "kubectl attach" => "error: at least 1 argument is required for attach".into(),
+        path if path.starts_with("kubectl create ") => {
+            format!("error: exactly one NAME is required, got 0\n{examples}")
+        }
+        _ => format!("error: required argument not given\n{examples}"),
+    }
+}
+
+/// Commands that are spelled much like an unknown one.
+fn suggestions(given: &str) -> String {
+    let given = given.to_lowercase();
+    let names = commands::ALL.iter().map(|command| command.words().get_name().to_owned());
+    let near: Vec<String> = names.filter(|name| name.starts_with(&given) || edits(name, &given) <= MAX_EDITS).collect();
+    if near.is_empty() {
+        return String::new();
+    }
+    format!("\n\nDid you mean this?\n{}", near.iter().map(|name| format!("\t{name}\n")).collect::<String>())
+}
+
+/// The Levenshtein distance.
+fn edits(one: &str, other: &str) -> usize {
+    let other: Vec<char> = other.chars().collect();
+    let mut row: Vec<usize> = (0..=other.len()).collect();
+    for (i, a) in one.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, b) in other.iter().enumerate() {
+            let replaced = diagonal + usize::from(a != *b);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row.last().copied().unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mistakes_are_worded_as_the_official_ones() {
+        let cases = [
+            ("get pods --foo", "error: unknown flag: --foo\nSee 'kubectl get --help' for usage."),
+            ("get pods -Z", "error: unknown shorthand flag: 'Z' in -Z\nSee 'kubectl get --help' for usage."),
+            ("get pods -n", "error: flag needs an argument: 'n' in -n\nSee 'kubectl get --help' for usage."),
+            ("get pods --namespace", "error: flag needs an argument: --namespace\nSee 'kubectl get --help' for usage."),
+            (
+                "get pods --chunk-size=x",
+                "error: invalid argument \"x\" for \"--chunk-size\" flag: strconv.ParseInt: parsing \"x\": invalid syntax\n\
+                 See 'kubectl get --help' for usage.",
+            ),
+            (
+                "get pods --watch=foo",
+                "error: invalid argument \"foo\" for \"-w, --watch\" flag: strconv.ParseBool: parsing \"foo\": invalid syntax\n\
+                 See 'kubectl get --help' for usage.",
+            ),
+            (
+                "api-resources foo",
+                "error: unexpected arguments: [foo]\nSee 'kubectl api-resources -h' for help and examples",
+            ),
+            ("create nothing x", "error: Unexpected args: [nothing x]\nSee 'kubectl create -h' for help and examples"),
+            ("auth foo", "error: unknown command \"foo\"\nSee 'kubectl auth -h' for help and examples"),
+            ("gte pods", "error: unknown command \"gte\" for \"kubectl\"\n\nDid you mean this?\n\tget\n"),
+            ("create deployment", "error: required flag(s) \"image\" not set"),
+            (
+                "create configmap",
+                "error: exactly one NAME is required, got 0\nSee 'kubectl create configmap -h' for help and examples",
+            ),
+            ("attach", "error: at least 1 argument is required for attach"),
+        ];
+        for (line, want) in cases {
+            let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
+            let error = commands::command().no_binary_name(true).try_get_matches_from(&words).expect_err(line);
+            assert_eq!(explain(&error, &words), want, "{line}");
+        }
+    }
+}
