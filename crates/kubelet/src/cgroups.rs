@@ -42,6 +42,10 @@ impl Cgroups {
         }
     }
 
+    pub fn is_v1(&self) -> bool {
+        !self.v2
+    }
+
     /// The sandbox's cgroup parent, in the form the runtime expects of the driver in use.
     pub fn parent(&self, pod: &Pod) -> String {
         if !self.enabled {

@@ -38,7 +38,6 @@ const NOT_ACTED_ON: &[&str] = &[
     "evictionPressureTransitionPeriod",
     "evictionSoft",
     "evictionSoftGracePeriod",
-    "failCgroupV1",
     "featureGates",
     "fileCheckFrequency",
     "flushFrequency",
@@ -140,6 +139,7 @@ struct File {
     pod_logs_dir: Option<PathBuf>,
     node_status_update_frequency: Option<String>,
     fail_swap_on: Option<bool>,
+    fail_cgroup_v1: Option<bool>,
     image_minimum_gc_age: Option<String>,
     #[serde(rename = "imageGCHighThresholdPercent")]
     image_gc_high_threshold_percent: Option<u8>,
@@ -246,6 +246,8 @@ pub struct Config {
     pub authorization: AuthorizationMode,
     pub node_status_update_frequency: Duration,
     pub fail_swap_on: bool,
+    /// KEP-4569: from v1.35 on a host with cgroup v1 is refused unless this says otherwise.
+    pub fail_cgroup_v1: bool,
     pub image_gc_high_percent: u8,
     pub image_gc_low_percent: u8,
     pub image_minimum_gc_age: Duration,
@@ -374,6 +376,7 @@ fn combine(flags: &Flags, file: File) -> Result<Config, Error> {
         authorization,
         node_status_update_frequency: duration(file.node_status_update_frequency, 10)?,
         fail_swap_on: flags.fail_swap_on.or(file.fail_swap_on).unwrap_or(true),
+        fail_cgroup_v1: file.fail_cgroup_v1.unwrap_or(true),
         image_gc_high_percent: file.image_gc_high_threshold_percent.unwrap_or(85),
         image_gc_low_percent: file.image_gc_low_threshold_percent.unwrap_or(80),
         image_minimum_gc_age: duration(file.image_minimum_gc_age, 120)?,
@@ -440,6 +443,8 @@ mod tests {
         assert_eq!(config.cluster_dns, ["10.96.0.10"]);
         assert_eq!(config.client_ca_file, Some("/ca.crt".into()));
         assert!(!config.anonymous_auth);
+        assert!(!config.fail_cgroup_v1);
+        assert!(combine(&Flags::default(), File::default()).expect("valid").fail_cgroup_v1, "as upstream from v1.35");
         assert_eq!(config.container_log_max_bytes, 10 << 20);
     }
 

@@ -165,6 +165,13 @@ async fn start(
         None => config.cgroup_driver.as_deref().unwrap_or("cgroupfs"),
     };
     let cgroups = Cgroups::detect(&config, driver);
+    if config.fail_cgroup_v1 && cgroups.is_v1() {
+        return Err(Error::Invalid(
+            "kubelet is configured to not run on a host using cgroup v1. cgroup v1 support is in maintenance mode \
+             (failCgroupV1: false in the KubeletConfiguration permits it)"
+                .into(),
+        ));
+    }
     cgroups
         .make_top(&config.reserved, facts.amounts())
         .map_err(|e| Error::Invalid(format!("cannot make the cgroups of pods: {e}")))?;

@@ -75,7 +75,12 @@ impl Ports {
                 Err(error) if fresh => return Err(error),
                 Err(_) => continue,
             };
-            if dry_run || (used == known.used && known.revision != 0) {
+            let unchanged = used == known.used && known.revision != 0;
+            if unchanged && !fresh && !dry_run {
+                // What is to be given back may have been taken since through another server.
+                continue;
+            }
+            if dry_run || unchanged {
                 *guard = Some(known);
                 return Ok(result);
             }
