@@ -273,6 +273,9 @@ const WRITES: &[&str] = &[
     "delete pod one --now",
 ];
 
+/// A young object described with four events has five ages, each ticking at its own moment.
+const ATTEMPTS: usize = 12;
+
 /// One of the two, with words.
 type Kubectl<'a> = &'a dyn Fn(&[&str]) -> Command;
 
@@ -298,11 +301,9 @@ fn both_print_the_same(official: &Official) {
             let ours = told(&mut official.cluster.kubectl_command(&words));
             (theirs != ours).then(|| format!("kubectl {line}\n  theirs: {theirs:?}\n  ours:   {ours:?}"))
         };
-        let attempts: Vec<String> = (0..3).map_while(|_| differs()).collect();
-        if let [.., last] = attempts.as_slice()
-            && attempts.len() == 3
-        {
-            failures.push(last.clone());
+        let attempts: Vec<String> = (0..ATTEMPTS).map_while(|_| differs()).collect();
+        if attempts.len() == ATTEMPTS {
+            failures.extend(attempts.into_iter().next_back());
         }
     }
     let file = official.cluster.data_dir().join("applied.yaml");
