@@ -9,16 +9,37 @@ use super::{
 use anyhow::{Context, Result, bail};
 use cri::{Runtime, v1};
 use futures::future::join_all;
-use std::{fs, path::Path, time::Duration};
+use std::{
+    fs,
+    path::Path,
+    time::{Duration, Instant},
+};
 
 const DAEMON_PATIENCE: Duration = Duration::from_secs(20);
 const RUNTIME_PATIENCE: Duration = Duration::from_secs(10);
+/// How long pods may take to be stopped, once the cluster's process is gone and starts nothing any more.
+const PODS_PATIENCE: Duration = Duration::from_secs(15);
+const PODS_PAUSE: Duration = Duration::from_millis(200);
 /// How long containers may take to end.
 const CONTAINER_GRACE_S: i64 = 5;
 const CGROUP_ROUNDS: u32 = 20;
 const CGROUP_PAUSE: Duration = Duration::from_millis(20);
 
+/// Stops every pod, and removes them when asked to. A container that is just being started can be neither stopped nor
+/// removed: it is tried again.
 async fn stop_pods(layout: &Layout, cluster: &Cluster, remove: bool) -> Result<()> {
+    let deadline = Instant::now() + PODS_PATIENCE;
+    loop {
+        match stop_pods_once(layout, cluster, remove).await {
+            Ok(()) => return Ok(()),
+            Err(error) if Instant::now() > deadline => return Err(error),
+            Err(error) => tracing::debug!(error = format!("{error:#}"), "stopping pods; trying again"),
+        }
+        tokio::time::sleep(PODS_PAUSE).await;
+    }
+}
+
+async fn stop_pods_once(layout: &Layout, cluster: &Cluster, remove: bool) -> Result<()> {
     let client = cri::Client::new(&containerd::endpoint(layout, cluster))?;
     let containers = client.list_containers(v1::ContainerFilter::default()).await?;
     let running = containers.iter().filter(|c| c.state == v1::ContainerState::ContainerRunning as i32);
