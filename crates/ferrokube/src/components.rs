@@ -113,6 +113,7 @@ where
         Err(code) => return code,
     };
     telemetry::init(matches.get_one::<u8>("v").copied().unwrap_or(0));
+    crate::memory::small_pages();
     let runtime = match crate::runtime() {
         Ok(runtime) => runtime,
         Err(error) => {

@@ -5,6 +5,7 @@ mod cli;
 mod cluster;
 mod commands;
 mod components;
+mod memory;
 mod search_path;
 
 use clap::Parser;

@@ -162,6 +162,7 @@ fn spawn(layout: &Layout, cluster: &Cluster) -> Result<Process> {
         .stderr(log)
         // Not in our process group: a Ctrl-C or our end does not reach it.
         .process_group(0);
+    crate::memory::system_pages(&mut command);
     let child = tokio::process::Command::from(command).kill_on_drop(false).spawn().context("starting containerd")?;
     let pid = child.id().unwrap_or_default();
     pki::write_public(&pid_file(layout, cluster), pid.to_string().as_bytes())?;

@@ -8,6 +8,7 @@ use crate::{
         lifecycle, preflight, process,
         steps::Reporter,
     },
+    memory,
 };
 use anyhow::{Context, Result, bail};
 use network::cidr::Cidr;
@@ -245,6 +246,7 @@ fn merge_kubeconfig(layout: &Layout, cluster: &Cluster) -> Result<()> {
 
 fn foreground(layout: &Layout, cluster: &Cluster, runtime: &tokio::runtime::Runtime, verbosity: u8) -> Result<()> {
     telemetry::init(verbosity);
+    memory::small_pages();
     let Some(_lock) = daemon::lock(layout)? else {
         bail!("another process is starting this cluster");
     };
@@ -255,6 +257,7 @@ fn foreground(layout: &Layout, cluster: &Cluster, runtime: &tokio::runtime::Runt
 /// The cluster's process: what `start` runs in the background.
 pub fn serve(data_dir: &Path, report_fd: i32) -> Result<()> {
     let reporter = Reporter::new(Some(daemon::detach(report_fd)?));
+    memory::small_pages();
     let prepared = || -> Result<_> {
         let layout = Layout::new(data_dir)?;
         let cluster = layout.load()?.context("there is no cluster in the data directory")?;

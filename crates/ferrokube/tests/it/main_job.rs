@@ -19,6 +19,9 @@ fn from_nothing_to_a_served_deployment_and_back() {
     assert!(cluster.kubectl(&["get", "nodes"]).contains("Ready"));
 
     pod_runs_logs_and_execs(&cluster);
+    // Containers get the system's pages, whatever is best for our own process.
+    let status = |pid: i32| std::fs::read_to_string(format!("/proc/{pid}/status")).expect("a process");
+    assert!(!status(cluster.containerd_pid()).contains("THP_enabled:\t0"), "containers could not have huge pages");
     let address = deployment_is_served(&cluster);
     rollouts(&cluster, &address);
 
