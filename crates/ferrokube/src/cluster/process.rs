@@ -6,6 +6,7 @@ use super::{
     manifests, ready, registry,
     steps::Reporter,
 };
+use crate::memory;
 use anyhow::{Context, Result, anyhow};
 use auth::UserInfo;
 use client::Connection;
@@ -16,6 +17,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 const READY_TIMEOUT: Duration = Duration::from_secs(60);
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 const RESTART_DELAY: Duration = Duration::from_secs(1);
+/// From Ready until what only starting needed leaves memory: caches have filled and first requests are answered.
+const SETTLED: Duration = Duration::from_secs(15);
 
 /// The flags a component would get on a command line, parsed the same way.
 fn flags<F: clap::Args>(component: &str, arguments: &[String]) -> Result<F> {
@@ -289,6 +292,20 @@ async fn start(
     Ok(api)
 }
 
+/// Once, when the cluster has settled: memory that only starting needed goes back to the machine.
+async fn give_back_memory(layout: Layout, cluster: Cluster, shutdown: CancellationToken) {
+    tokio::select! { () = shutdown.cancelled() => return, () = tokio::time::sleep(SETTLED) => {} }
+    let released = tokio::task::spawn_blocking(move || {
+        memory::release_own_code()?;
+        containerd::running_pid(&layout, &cluster).map_or(Ok(()), memory::release_code_of)
+    });
+    match released.await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!(%error, "code that only starting needed stays in memory"),
+        Err(error) => tracing::error!(%error, "giving back memory"),
+    }
+}
+
 async fn terminated() -> Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
@@ -315,6 +332,7 @@ pub async fn run(
         Ok(api) => {
             reporter.ready();
             when_ready()?;
+            tasks.spawn(give_back_memory(layout.clone(), cluster.clone(), shutdown.clone()));
             terminated().await?;
             tracing::info!("stopping");
             shutdown.cancel();
