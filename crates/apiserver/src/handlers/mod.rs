@@ -38,7 +38,11 @@ pub async fn dispatch(
     let Some(endpoint) = ctx.app.registry.find(info.group, info.version, info.resource).cloned() else {
         return reviews::dispatch(ctx, body).await;
     };
-    let placed = endpoint.namespaced() != info.namespace.is_empty() || info.resource == "namespaces";
+    // A namespace lies in no other one: whoever is trusted with everything in one must not reach the rest that way.
+    let placed = match info.resource {
+        "namespaces" if info.group.is_empty() => info.namespace == info.name,
+        _ => endpoint.namespaced() != info.namespace.is_empty(),
+    };
     let everywhere = endpoint.namespaced() && info.name.is_empty() && matches!(info.verb, "list" | "watch");
     if !(placed || everywhere) {
         return Err(if info.name.is_empty() && endpoint.namespaced() {
@@ -48,6 +52,10 @@ pub async fn dispatch(
         });
     }
     if !info.subresource.is_empty() {
+        // `/watch/…` knows no subresources, whatever the method; only a proxied path goes on behind its subresource.
+        if info.verb == "watch" || !(info.rest.is_empty() || info.subresource == "proxy") {
+            return Err(ApiError::no_such_path());
+        }
         return subresources::dispatch(ctx, &endpoint, body, upgrade).await;
     }
     main_resource(ctx, &endpoint, body).await

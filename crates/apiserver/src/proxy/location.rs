@@ -7,6 +7,7 @@ use k8s_openapi::api::{
     discovery::v1::EndpointSlice,
 };
 use serde::de::DeserializeOwned;
+use std::net::IpAddr;
 use storage::Lookup;
 
 const KUBELET_PORT: u16 = 10250;
@@ -189,13 +190,30 @@ fn behind_proxy(ctx: &Ctx<'_>) -> String {
     }
 }
 
+/// Not the server's own loopback, nor what answers on its link, such as a cloud's metadata service. Source:
+/// `k8s.io/kubernetes/pkg/proxy/util`, `IsProxyableIP`.
+fn proxyable(address: &str) -> Result<(), ApiError> {
+    let allowed = address.parse::<IpAddr>().is_ok_and(|ip| match ip.to_canonical() {
+        IpAddr::V4(v4) => {
+            !(v4.is_unspecified() || v4.is_loopback() || v4.is_link_local() || v4.is_multicast() || v4.is_broadcast())
+        }
+        IpAddr::V6(v6) => !(v6.is_unspecified() || v6.is_loopback() || v6.is_unicast_link_local() || v6.is_multicast()),
+    });
+    if allowed { Ok(()) } else { Err(ApiError::bad_request("address not allowed")) }
+}
+
+/// As [`proxyable`], for what may also be a name: one of its addresses that is not allowed refuses it.
+async fn proxyable_host(host: &str, port: u16) -> Result<(), ApiError> {
+    let mut addresses =
+        tokio::net::lookup_host((host, port)).await.map_err(|e| ApiError::bad_request(e.to_string()))?;
+    addresses.try_for_each(|address| proxyable(&address.ip().to_string()))
+}
+
 pub(super) async fn pod_proxy(ctx: &Ctx<'_>, endpoint: &Endpoint) -> Result<Destination, ApiError> {
     let (scheme, name, port) = split_name(ctx.info.name);
     let pod = pod(ctx, endpoint, name).await?;
     let host = pod.status.as_ref().and_then(|s| s.pod_ip.clone()).unwrap_or_default();
-    if host.is_empty() {
-        return Err(ApiError::bad_request("address not allowed"));
-    }
+    proxyable(&host)?;
     let containers = pod.spec.map(|s| s.containers).unwrap_or_default();
     let mut ports = containers.iter().flat_map(|c| c.ports.iter().flatten());
     let port = if port.is_empty() {
@@ -241,6 +259,7 @@ pub(super) async fn service_proxy(ctx: &Ctx<'_>) -> Result<Destination, ApiError
             slice.endpoints.iter().flatten().filter(|e| e.conditions.as_ref().and_then(|c| c.ready) != Some(false));
         let hosts: Vec<&String> = ready.filter_map(|e| e.addresses.first()).collect();
         if let Some(host) = hosts.get(rand::random::<u32>() as usize % hosts.len().max(1)) {
+            proxyable(host)?;
             let tls = scheme == "https";
             return Ok(Destination {
                 tls,
@@ -259,6 +278,7 @@ pub(super) async fn node_proxy(ctx: &Ctx<'_>) -> Result<Destination, ApiError> {
     let (host, port) = kubelet(ctx, name)?;
     let own = wanted.is_empty() || wanted == port.to_string();
     let port = if own { port } else { wanted.parse().map_err(|_| ApiError::bad_request("invalid port"))? };
+    proxyable_host(&host, port).await?;
     let tls = own || scheme == "https";
     Ok(Destination { tls, host, port, path: behind_proxy(ctx), kubelet: own })
 }
@@ -266,6 +286,39 @@ pub(super) async fn node_proxy(ctx: &Ctx<'_>) -> Result<Destination, ApiError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn addresses_of_the_server_itself_are_not_proxied_to() {
+        let refused = [
+            "127.0.0.1",
+            "127.0.0.2",
+            "169.254.169.254",
+            "224.0.0.1",
+            "0.0.0.0",
+            "255.255.255.255",
+            "::1",
+            "::",
+            "fe80::1",
+            "ff02::1",
+            "::ffff:127.0.0.1",
+            "::ffff:169.254.169.254",
+            "1",
+            "",
+            "localhost",
+        ];
+        for address in refused {
+            assert_eq!(proxyable(address).map_err(|e| e.message), Err("address not allowed".into()), "{address}");
+        }
+        for address in ["10.0.0.1", "192.168.0.1", "8.8.8.8", "2600::"] {
+            assert_eq!(proxyable(address), Ok(()), "{address}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_name_is_as_good_as_its_addresses() {
+        assert!(proxyable_host("localhost", 80).await.is_err());
+        assert_eq!(proxyable_host("10.1.2.3", 80).await, Ok(()));
+    }
 
     #[test]
     fn names_with_scheme_and_port() {

@@ -22,6 +22,7 @@ use apimachinery::{
     ApiError,
     status::{Cause, Details},
 };
+use auth::Attributes;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, header};
 use http_body_util::BodyExt;
 use hyper::{body::Incoming, upgrade::OnUpgrade};
@@ -56,6 +57,7 @@ pub async fn serve(
         },
         ("pods", "log") => return Err(method_not_allowed()),
         ("pods", "exec" | "attach" | "portforward") => {
+            may_create(ctx)?;
             connect_admission(ctx, endpoint).await?;
             location::stream(ctx, endpoint).await?
         }
@@ -96,6 +98,23 @@ fn text_response() -> Response<Body> {
     let mut response = Response::new(Body::empty());
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
     response
+}
+
+/// A WebSocket begins with a GET, but a process or a connection is made: reading alone must not be enough. Source:
+/// upstream's `AuthorizePodWebsocketUpgradeCreatePermission`, on by default since 1.35.
+fn may_create(ctx: &Ctx<'_>) -> Result<(), ApiError> {
+    let info = &ctx.info;
+    if info.verb != "get" {
+        return Ok(());
+    }
+    ctx.app.authorizer.require(&Attributes {
+        version: info.version,
+        subresource: info.subresource,
+        namespace: info.namespace,
+        name: info.name,
+        path: info.path,
+        ..Attributes::resource(&ctx.user, "create", info.group, info.resource)
+    })
 }
 
 async fn connect_admission(ctx: &mut Ctx<'_>, endpoint: &Endpoint) -> Result<(), ApiError> {

@@ -1,5 +1,5 @@
 //! Who gets in, and what each may do: certificates, tokens, anonymous requests, RBAC, impersonation.
-use crate::cluster::{Cluster, JOE, MAPS, call, map};
+use crate::cluster::{Cluster, JOE, MAPS, PODS, call, map, pod};
 use auth::UserInfo;
 use serde_json::json;
 
@@ -43,6 +43,86 @@ async fn nobody_gets_more_than_they_were_given() {
     let (code, text) = call(&nobody, "GET", MAPS, None).await.unwrap_err();
     assert_eq!(code, 403);
     assert!(text.contains("User \"system:anonymous\" cannot list"), "{text}");
+}
+
+#[tokio::test]
+async fn everything_in_one_namespace_is_nothing_outside_of_it() {
+    let cluster = Cluster::start().await;
+    let role =
+        json!({"metadata": {"name": "all"}, "rules": [{"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}]});
+    let rbac = "/apis/rbac.authorization.k8s.io/v1/namespaces/default";
+    cluster.post(&format!("{rbac}/roles"), role).await.unwrap();
+    let binding = json!({
+        "metadata": {"name": "all"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "all"},
+        "subjects": [{"kind": "User", "name": "joe"}],
+    });
+    cluster.post(&format!("{rbac}/rolebindings"), binding).await.unwrap();
+    let joe = cluster.as_user(Some(JOE));
+    call(&joe, "GET", MAPS, None).await.unwrap();
+    call(&joe, "GET", "/api/v1/namespaces/default", None).await.unwrap();
+    let made = json!({"metadata": {"name": "made"}});
+    for (method, path, body) in [
+        ("GET", "/api/v1/namespaces/default/namespaces", None),
+        ("GET", "/api/v1/namespaces/default/namespaces/kube-system", None),
+        ("GET", "/api/v1/namespaces/default/namespaces/kube-system/status", None),
+        ("GET", "/api/v1/watch/namespaces/default/namespaces/kube-system", None),
+        ("DELETE", "/api/v1/namespaces/default/namespaces/kube-public", None),
+        ("POST", "/api/v1/namespaces/default/namespaces", Some(made)),
+        ("GET", "/api/v1/namespaces/default/nodes", None),
+        ("GET", "/apis/rbac.authorization.k8s.io/v1/namespaces/default/clusterroles/admin", None),
+    ] {
+        let answer = call(&joe, method, path, body).await;
+        assert_eq!(answer.as_ref().map_err(|e| e.0), Err(404), "{method} {path}: {answer:?}");
+    }
+    assert!(
+        cluster.get("/api/v1/namespaces/kube-public").await.unwrap()["metadata"].get("deletionTimestamp").is_none()
+    );
+}
+
+#[tokio::test]
+async fn reading_is_not_enough_to_run_something() {
+    let cluster = Cluster::start().await;
+    let rbac = "/apis/rbac.authorization.k8s.io/v1";
+    let rule = json!({"apiGroups": [""], "resources": ["pods/*", "nodes/*"], "verbs": ["get", "list", "watch"]});
+    cluster
+        .post(&format!("{rbac}/clusterroles"), json!({"metadata": {"name": "read"}, "rules": [rule]}))
+        .await
+        .unwrap();
+    let binding = json!({
+        "metadata": {"name": "read"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "read"},
+        "subjects": [{"kind": "User", "name": "joe"}],
+    });
+    cluster.post(&format!("{rbac}/clusterrolebindings"), binding).await.unwrap();
+    let joe = cluster.as_user(Some(JOE));
+    for subresource in ["exec", "attach", "portforward"] {
+        let (code, text) = call(&joe, "GET", &format!("{PODS}/p/{subresource}"), None).await.unwrap_err();
+        let want = format!(
+            "pods \"p\" is forbidden: User \"joe\" cannot create resource \"pods/{subresource}\" in API group \"\" in the namespace \"default\""
+        );
+        assert_eq!((code, text), (403, want));
+    }
+    // Whatever the method, this path would have asked for no more than to watch.
+    let (code, text) = call(&joe, "POST", "/api/v1/watch/nodes/n1/proxy/run", Some(json!({}))).await.unwrap_err();
+    assert_eq!(code, 404, "{text}");
+}
+
+#[tokio::test]
+async fn nothing_is_proxied_to_the_server_itself() {
+    let cluster = Cluster::start().await;
+    cluster.post(PODS, pod("p")).await.unwrap();
+    cluster.post("/api/v1/nodes", json!({"metadata": {"name": "n1"}})).await.unwrap();
+    for address in ["127.0.0.1", "169.254.169.254"] {
+        let status = json!({"status": {"podIP": address, "podIPs": [{"ip": address}]}});
+        cluster.patch(&format!("{PODS}/p/status"), "merge-patch+json", status).await.unwrap();
+        let (code, text) = cluster.get(&format!("{PODS}/p:80/proxy/")).await.unwrap_err();
+        assert_eq!((code, text.as_str()), (400, "address not allowed"), "{address}");
+        let status = json!({"status": {"addresses": [{"type": "InternalIP", "address": address}]}});
+        cluster.patch("/api/v1/nodes/n1/status", "merge-patch+json", status).await.unwrap();
+        let (code, text) = cluster.get("/api/v1/nodes/n1/proxy/healthz").await.unwrap_err();
+        assert_eq!((code, text.as_str()), (400, "address not allowed"), "{address}");
+    }
 }
 
 #[tokio::test]
