@@ -3,7 +3,7 @@
 //! Source: "User impersonation" in the authentication documentation.
 use crate::{Attributes, Authorizer, UserInfo, groups, users};
 use apimachinery::ApiError;
-use http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use std::collections::BTreeMap;
 
 const USER: HeaderName = HeaderName::from_static("impersonate-user");
@@ -12,8 +12,13 @@ const UID: HeaderName = HeaderName::from_static("impersonate-uid");
 const EXTRA_PREFIX: &str = "impersonate-extra-";
 const AUTHENTICATION: &str = "authentication.k8s.io";
 
-fn texts<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> {
-    headers.get_all(name).iter().filter_map(|v| v.to_str().ok())
+/// A value that is not text still asks for somebody else: leaving it out would act as the user who asks.
+fn text(value: &HeaderValue) -> String {
+    String::from_utf8_lossy(value.as_bytes()).into_owned()
+}
+
+fn texts(headers: &HeaderMap, name: &HeaderName) -> impl Iterator<Item = String> {
+    headers.get_all(name).iter().map(text)
 }
 
 /// `%2f` and the like, which header names cannot hold plainly; malformed escapes stay as they are.
@@ -39,16 +44,14 @@ fn percent_decoded(text: &str) -> String {
 fn requested(headers: &HeaderMap) -> Option<UserInfo> {
     let mut extra: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for (name, value) in headers {
-        if let Some(key) = name.as_str().strip_prefix(EXTRA_PREFIX)
-            && let Ok(value) = value.to_str()
-        {
-            extra.entry(percent_decoded(key)).or_default().push(value.to_owned());
+        if let Some(key) = name.as_str().strip_prefix(EXTRA_PREFIX) {
+            extra.entry(percent_decoded(key)).or_default().push(text(value));
         }
     }
     let wanted = UserInfo {
-        name: texts(headers, &USER).next().unwrap_or_default().to_owned(),
-        uid: texts(headers, &UID).next().unwrap_or_default().to_owned(),
-        groups: texts(headers, &GROUP).map(str::to_owned).collect(),
+        name: texts(headers, &USER).next().unwrap_or_default(),
+        uid: texts(headers, &UID).next().unwrap_or_default(),
+        groups: texts(headers, &GROUP).collect(),
         extra,
     };
     (wanted != UserInfo::default()).then_some(wanted)
@@ -103,7 +106,6 @@ pub fn resolve(
 mod tests {
     use super::*;
     use crate::Decision;
-    use http::HeaderValue;
     use parking_lot::Mutex;
 
     /// Allows all but one resource, and notes what it was asked.
@@ -124,6 +126,18 @@ mod tests {
             map.append(*name, HeaderValue::from_static(value));
         }
         map
+    }
+
+    #[test]
+    fn names_that_are_not_ascii_are_somebody_else_too() {
+        let mut map = HeaderMap::new();
+        map.append("impersonate-user", HeaderValue::from_bytes("zoë".as_bytes()).expect("a value"));
+        let user = UserInfo::new("root", ["g"]);
+        let got = resolve(&map, &user, &Except::default()).expect("allowed").expect("a user");
+        assert_eq!((got.name.as_str(), got.groups.as_slice()), ("zoë", &["system:authenticated".to_owned()][..]));
+        map.insert("impersonate-user", HeaderValue::from_bytes(b"\xff").expect("a value"));
+        assert_eq!(resolve(&map, &user, &Except::default()).expect("allowed").expect("a user").name, "\u{fffd}");
+        assert!(resolve(&map, &user, &Except("users", Mutex::default())).is_err());
     }
 
     #[test]
