@@ -8,6 +8,8 @@ use serde_saphyr::DuplicateKeyPolicy;
 /// A request body or a manifest of this size is the largest that is taken.
 const BYTES_MAX: usize = 64 * 1024 * 1024;
 const DEPTH_MAX: usize = 100;
+/// What anchors stand for, each of them spelled out: a few lines that refer to each other grow without end.
+const ANCHOR_EVENTS_MAX: usize = 20_000;
 
 fn options() -> serde_saphyr::Options {
     options_with(DuplicateKeyPolicy::Error)
@@ -22,6 +24,7 @@ fn options_with(duplicate_keys: DuplicateKeyPolicy) -> serde_saphyr::Options {
             max_depth: DEPTH_MAX,
             max_documents: 100_000,
             max_total_scalar_bytes: BYTES_MAX,
+            max_recorded_anchor_events: ANCHOR_EVENTS_MAX,
         },
         // As Go's YAML library reads `defaultMode: 0644`.
         legacy_octal_numbers: true,
@@ -112,6 +115,19 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
     use serde_json::json;
+
+    #[test]
+    fn anchors_that_multiply_are_refused_early() {
+        let grown = |levels: u32| {
+            let list = |name: u32| vec![format!("*a{name}"); 9].join(",");
+            (1..levels).fold("a0: &a0 [x,x,x,x,x,x,x,x,x]\n".to_owned(), |text, n| {
+                text + &format!("a{n}: &a{n} [{}]\n", list(n - 1))
+            })
+        };
+        assert!(parse_all(&grown(3)).is_ok());
+        let error = parse_all(&grown(9)).expect_err("too much").to_string();
+        assert!(error.contains(&format!("recorded_anchor_events: {}", ANCHOR_EVENTS_MAX + 1)), "{error}");
+    }
 
     #[test]
     fn reading() {
