@@ -94,16 +94,15 @@ impl Writer {
         self.remove(number, cleaning.scanner.len())
     }
 
+    /// The file stays known until it is durably gone: the ones after it must not go before.
     fn remove(&mut self, number: u32, len: u64) -> Result<(), String> {
-        {
-            let mut durable = self.shared.durable.write();
-            if durable.index.refers_to(number) {
-                return Err(format!("log file {number:010} is still needed"));
-            }
-            durable.segments.remove(&number);
+        if self.shared.durable.read().index.refers_to(number) {
+            return Err(format!("log file {number:010} is still needed"));
         }
+        self.shared.directory.remove_segment(number).map_err(|error| error.to_string())?;
+        self.shared.durable.write().segments.remove(&number);
         self.shared.size.fetch_sub(len, Ordering::Relaxed);
-        self.shared.directory.remove_segment(number).map_err(|error| error.to_string())
+        Ok(())
     }
 }
 

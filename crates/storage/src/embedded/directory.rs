@@ -1,7 +1,8 @@
 //! The data directory: who may use it, and which files in it are the log.
 //!
 //! `LOCK` is held for as long as the store is open. `FORMAT` names the format; a directory with other
-//! things in it and no `FORMAT`, or with a newer one, is refused rather than touched.
+//! things in it and no `FORMAT`, or with a newer one, is refused rather than touched. Nobody but its owner may
+//! look into it.
 use crate::Error;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -26,6 +27,7 @@ impl Directory {
     pub(super) fn open(path: &Path) -> Result<Directory, Error> {
         let failed = |what: &str, error: io::Error| describe(path, what, &error);
         create_durably(path).map_err(|error| failed("be created", error))?;
+        refuse_foreign(path)?;
         let mut lock = OpenOptions::new()
             .read(true)
             .write(true)
@@ -45,6 +47,7 @@ impl Directory {
         let handle = File::open(path).map_err(|error| failed("be read", error))?;
         let directory = Directory { path: path.to_owned(), handle, _lock: lock };
         directory.check_format()?;
+        make_private(path).map_err(|error| failed("be kept from other users", error))?;
         Ok(directory)
     }
 
@@ -74,16 +77,6 @@ impl Directory {
 
     fn create_format(&self) -> Result<(), Error> {
         let failed = |error: io::Error| describe(&self.path, "be written to", &error);
-        for found in fs::read_dir(&self.path).map_err(failed)? {
-            let name = found.map_err(failed)?.file_name();
-            if ![LOCK, FORMAT_NEW, "lost+found"].iter().any(|own| name == *own) {
-                return Err(Error::Unavailable(format!(
-                    "{} is not a ferrokube data directory (it holds {:?} and no {FORMAT}); use an empty or new one",
-                    self.path.display(),
-                    name.to_string_lossy()
-                )));
-            }
-        }
         let new = self.path.join(FORMAT_NEW);
         let write = || {
             let mut file = File::create(&new)?;
@@ -125,9 +118,12 @@ impl Directory {
         }
     }
 
-    /// Durably.
+    /// Durably; also when it is gone already.
     pub(super) fn remove_segment(&self, number: u32) -> io::Result<()> {
-        fs::remove_file(self.segment_path(number))?;
+        match fs::remove_file(self.segment_path(number)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            removed => removed?,
+        }
         self.sync()
     }
 }
@@ -144,6 +140,36 @@ fn create_durably(path: &Path) -> io::Result<()> {
         created => created?,
     }
     File::open(parent)?.sync_all()
+}
+
+/// A directory without a `FORMAT` has to be empty but for what a beginning that was cut short leaves.
+fn refuse_foreign(path: &Path) -> Result<(), Error> {
+    let failed = |error: io::Error| describe(path, "be read", &error);
+    if path.join(FORMAT).exists() {
+        return Ok(());
+    }
+    for found in fs::read_dir(path).map_err(failed)? {
+        let name = found.map_err(failed)?.file_name();
+        // The format itself may have been written by another process just now.
+        if ![LOCK, FORMAT, FORMAT_NEW, "lost+found"].iter().any(|own| name == *own) {
+            return Err(Error::Unavailable(format!(
+                "{} is not a ferrokube data directory (it holds {:?} and no {FORMAT}); use an empty or new one",
+                path.display(),
+                name.to_string_lossy()
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Only the owner may look in, as with etcd's: secrets are among what is stored.
+fn make_private(path: &Path) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    let permissions = fs::metadata(path)?.permissions();
+    if permissions.mode() & 0o077 == 0 {
+        return Ok(());
+    }
+    fs::set_permissions(path, fs::Permissions::from_mode(permissions.mode() & 0o700))
 }
 
 fn describe(path: &Path, what: &str, error: &io::Error) -> Error {

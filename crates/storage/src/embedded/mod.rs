@@ -4,6 +4,7 @@
 //! seen it; readers see only what is durable; any number of commits under way share one sync. Values
 //! are not kept in memory. Why not a general engine: docs/decisions/0003-embedded-store.md.
 mod cleaning;
+mod clock;
 mod directory;
 mod index;
 mod pending;
@@ -18,6 +19,7 @@ use crate::{
     WatchMessage, WatchStream,
 };
 use async_trait::async_trait;
+use clock::{Clock, millis};
 use directory::Directory;
 use index::Events;
 use parking_lot::{Condvar, Mutex, RwLock};
@@ -29,7 +31,7 @@ use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tokio::sync::{Semaphore, watch};
-use writer::{Writer, now_ms};
+use writer::Writer;
 
 /// The largest value, as etcd's default request limit.
 pub const VALUE_LIMIT: usize = 1536 << 10;
@@ -83,10 +85,12 @@ struct Shared {
     work: Condvar,
     durable: RwLock<Durable>,
     sinks: Mutex<Sinks>,
+    /// The newest revision that everybody has been told of.
     clock: watch::Sender<Revision>,
+    time: Clock,
     /// Bytes of all log files.
     size: AtomicU64,
-    in_flight: Semaphore,
+    in_flight: Arc<Semaphore>,
     next_lease: AtomicI64,
     recent_leases: Mutex<HashMap<u32, RecentLease>>,
 }
@@ -105,7 +109,9 @@ impl Store {
     /// a newer format; [`Error::Corrupt`] when acknowledged data is damaged.
     pub fn open(dir: &Path, options: Options) -> Result<Arc<Store>, Error> {
         let directory = Directory::open(dir)?;
-        let recovered = recovery::recover(&directory)?;
+        let time = Clock::start();
+        let now_ms = time.now_ms();
+        let recovered = recovery::recover(&directory, now_ms)?;
         let revision = recovered.index.revision();
         let number = recovered.segments.keys().next_back().copied().unwrap_or(0);
         let newest_lease = recovered.index.leases.keys().max().copied().unwrap_or(0);
@@ -119,10 +125,11 @@ impl Store {
             durable: RwLock::new(durable),
             sinks: Mutex::default(),
             clock: watch::Sender::new(revision),
+            time,
             size: AtomicU64::new(recovered.size),
-            in_flight: Semaphore::new(PERMITS),
+            in_flight: Arc::new(Semaphore::new(PERMITS)),
             // By the clock, so that an id that never became durable is not given out twice.
-            next_lease: AtomicI64::new(newest_lease.max((now_ms() << 16) as i64) + 1),
+            next_lease: AtomicI64::new(newest_lease.max((now_ms << 16) as i64) + 1),
             recent_leases: Mutex::default(),
         });
         let writer = Writer::new(shared.clone(), recovered.appender, number, recovered.sequence);
@@ -187,11 +194,11 @@ impl Backend for Store {
             return Err(Error::TooLarge { size: key.len(), limit: KEY_LIMIT });
         }
         let permits = 1 + u32::try_from(size / PERMIT_BYTES).unwrap_or(u32::MAX);
-        let _permit = self.shared.in_flight.acquire_many(permits).await.map_err(|_| closed())?;
+        let permit = self.shared.in_flight.clone().acquire_many_owned(permits).await.map_err(|_| closed())?;
         let (decision, durable) = {
             let mut pending = self.shared.pending.lock();
             let durable = self.shared.durable.read();
-            pending.admit(&durable, key, expect, op)?
+            pending.admit(&durable, key, expect, op, permit)?
         };
         if let Some(durable) = durable {
             self.shared.work.notify_one();
@@ -247,8 +254,8 @@ impl Backend for Store {
         }
         recent.retain(|_, lease| lease.until > now);
         let id = self.shared.next_lease.fetch_add(1, Ordering::Relaxed);
-        let ttl_ms = u64::try_from((ttl + reuse).as_millis()).unwrap_or(u64::MAX);
-        let expires_ms = now_ms().saturating_add(ttl_ms);
+        let ttl_ms = millis(ttl + reuse);
+        let expires_ms = self.shared.time.now_ms().saturating_add(ttl_ms);
         let mut pending = self.shared.pending.lock();
         if let Some(broken) = &pending.broken {
             return Err(Error::Unavailable(broken.clone()));

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use foldhash::fast::RandomState;
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 /// What is on disk: the index, and the files it points into.
 pub(super) struct Durable {
@@ -101,7 +101,25 @@ impl From<Failure> for Error {
     }
 }
 
-pub(super) type Answer = oneshot::Sender<Result<(), Failure>>;
+/// Where the outcome of a commit goes. Holds the commit's share of [`super::PERMITS`] until then, also
+/// when whoever asked has gone: what is queued stays bounded.
+pub(super) struct Answer {
+    to: oneshot::Sender<Result<(), Failure>>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Answer {
+    fn new(permit: OwnedSemaphorePermit) -> (Answer, Settled) {
+        let (to, settled) = oneshot::channel();
+        (Answer { to, _permit: permit }, settled)
+    }
+
+    pub(super) fn send(self, outcome: Result<(), Failure>) {
+        // Whoever asked may be gone.
+        let _ = self.to.send(outcome);
+    }
+}
+
 /// Resolves once what a commit was decided on is durable, or failed.
 pub(super) type Settled = oneshot::Receiver<Result<(), Failure>>;
 
@@ -175,6 +193,7 @@ impl Pending {
         key: &str,
         expect: Expect,
         op: Op,
+        permit: OwnedSemaphorePermit,
     ) -> Result<(Decision, Option<Settled>), Error> {
         if let Some(broken) = &self.broken {
             return Err(Error::Unavailable(broken.clone()));
@@ -192,7 +211,7 @@ impl Pending {
             Expect::Revision(revision) => modified == revision,
         };
         if !holds {
-            return Ok((Decision::Conflict { current: before }, undecided.then(|| self.wait())));
+            return Ok((Decision::Conflict { current: before }, undecided.then(|| self.wait(permit))));
         }
         let (value, lease) = match op {
             Op::Put { value, lease } => {
@@ -204,11 +223,14 @@ impl Pending {
             }
             Op::Delete if modified == 0 => {
                 let revision = staged.unwrap_or_else(|| durable.index.revision());
-                return Ok((Decision::Done { revision, previous: Before::Nothing }, undecided.then(|| self.wait())));
+                return Ok((
+                    Decision::Done { revision, previous: Before::Nothing },
+                    undecided.then(|| self.wait(permit)),
+                ));
             }
             Op::Delete => (None, 0),
         };
-        let (answer, receiver) = oneshot::channel();
+        let (answer, receiver) = Answer::new(permit);
         let key = known_key.unwrap_or_else(|| key.into());
         let revision = self.stage(key, create, lease, value, Some(answer));
         Ok((Decision::Done { revision, previous: before }, Some(receiver)))
@@ -237,8 +259,8 @@ impl Pending {
         })
     }
 
-    fn wait(&mut self) -> Settled {
-        let (answer, receiver) = oneshot::channel();
+    fn wait(&mut self, permit: OwnedSemaphorePermit) -> Settled {
+        let (answer, receiver) = Answer::new(permit);
         self.items.push_back(Item::Wait { answer });
         receiver
     }
@@ -297,5 +319,27 @@ impl Pending {
         self.staged.clear();
         self.expiring.clear();
         std::mem::take(&mut self.items)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::sync::Semaphore;
+
+    #[test]
+    fn what_is_queued_stays_counted_although_nobody_waits_for_it() {
+        let share = Arc::new(Semaphore::new(3));
+        let durable = Durable { index: Index::new(1), segments: BTreeMap::new() };
+        let mut pending = Pending::new(1);
+        let put = || Op::Put { value: Bytes::from_static(b"v"), lease: 0 };
+        for (expect, op) in [(Expect::Absent, put()), (Expect::Absent, put()), (Expect::Any, Op::Delete)] {
+            let permit = share.clone().try_acquire_owned().expect("a permit");
+            let (_, settled) = pending.admit(&durable, "/a", expect, op, permit).expect("a decision");
+            drop(settled);
+        }
+        assert_eq!(share.available_permits(), 0);
+        pending.fail(1);
+        assert_eq!(share.available_permits(), 3);
     }
 }

@@ -44,7 +44,8 @@ struct Log {
     sequence: Option<u64>,
 }
 
-pub(super) fn recover(directory: &Directory) -> Result<Recovered, Error> {
+/// `now_ms` is Unix time.
+pub(super) fn recover(directory: &Directory, now_ms: u64) -> Result<Recovered, Error> {
     let numbers = directory.segments()?;
     let mut log = Log::default();
     let mut segments = BTreeMap::new();
@@ -84,7 +85,7 @@ pub(super) fn recover(directory: &Directory) -> Result<Recovered, Error> {
         }
     }
     let sequence = log.sequence.map_or(1, |sequence| sequence + 1);
-    Ok(Recovered { index: build(log)?, segments, appender, sequence, size })
+    Ok(Recovered { index: build(log, now_ms)?, segments, appender, sequence, size })
 }
 
 /// Returns where the whole frames end.
@@ -154,7 +155,7 @@ impl Log {
 }
 
 /// The index that the rows amount to.
-fn build(mut log: Log) -> Result<Index, Error> {
+fn build(mut log: Log, now_ms: u64) -> Result<Index, Error> {
     let newest = log.revision.max(FIRST_REVISION);
     let floor = log.floor.max(FIRST_REVISION);
     // The sort is stable: of several copies of one version, the last one stays the last.
@@ -166,7 +167,8 @@ fn build(mut log: Log) -> Result<Index, Error> {
     // The event at the floor itself can be watched, where there ever was one.
     let mut index = Index::new(if oldest_complete <= floor { floor - 1 } else { floor });
     for (id, (ttl_ms, expires_ms)) in &log.leases {
-        index.add_lease(*id, *ttl_ms, *expires_ms);
+        // The clock may have been set back since: no lease lives longer than it was given.
+        index.add_lease(*id, *ttl_ms, (*expires_ms).min(now_ms.saturating_add(*ttl_ms)));
     }
     let now = Instant::now();
     let mut superseded: HashMap<Arc<str>, Version> = HashMap::new();
@@ -206,4 +208,17 @@ fn complete_from(rows: &[Row], newest: Revision) -> Revision {
         }
     }
     oldest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_was_set_back_does_not_make_leases_last() {
+        let leases = HashMap::from([(1, (60_000, 1_000_000)), (2, (60_000, 110_000)), (3, (60_000, 500))]);
+        let index = build(Log { leases, ..Log::default() }, 100_000).expect("an index");
+        let ends = [1, 2, 3].map(|id| index.leases.get(&id).map(|lease| lease.expires_ms));
+        assert_eq!(ends, [Some(160_000), Some(110_000), Some(500)]);
+    }
 }

@@ -13,7 +13,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 /// A group is cut at this many bytes of values, or this many items.
 const GROUP_BYTES: usize = 4 << 20;
@@ -79,7 +79,7 @@ impl Writer {
         let shared = self.shared.clone();
         let mut pending = shared.pending.lock();
         loop {
-            let now = now_ms();
+            let now = shared.time.now_ms();
             let resting = self.rest_until.map(|until| until.saturating_duration_since(Instant::now()));
             let resting = resting.filter(|rest| !rest.is_zero());
             if resting.is_none() {
@@ -127,8 +127,7 @@ impl Writer {
         }
         for item in group {
             if let Item::Write { answer: Some(answer), .. } | Item::Wait { answer } = item {
-                // Whoever asked may be gone.
-                let _ = answer.send(Ok(()));
+                answer.send(Ok(()));
             }
         }
     }
@@ -169,12 +168,27 @@ impl Writer {
     }
 
     /// Write the frame. Returns where it starts, once it is durable.
+    ///
+    /// # Errors
+    /// After [`Failure::Unknown`] nothing is written any more: what stands at the log's end is not known.
     pub(super) fn append(&mut self) -> Result<u32, Failure> {
+        if let Some(broken) = &self.shared.pending.lock().broken {
+            return Err(Failure::Unavailable(broken.clone()));
+        }
+        let appended = self.append_frame();
+        if let Err(Failure::Unknown(text)) = &appended {
+            self.shared.pending.lock().broken =
+                Some(format!("the log cannot be written any more, restart to recover: {text}"));
+        }
+        appended
+    }
+
+    fn append_frame(&mut self) -> Result<u32, Failure> {
         let limit = self.shared.options.segment_bytes;
         let fits =
             |appender: &Appender, len: usize| appender.end() + (len as u64) <= limit || appender.end() < limit / 2;
         if !self.appender.as_ref().is_some_and(|appender| fits(appender, self.frame.len())) {
-            self.rotate().map_err(|error| self.shared.failure(&error, true))?;
+            self.rotate().map_err(|(error, undone)| self.shared.failure(&error, undone))?;
         }
         let Some(appender) = &mut self.appender else {
             return Err(Failure::Unavailable("the log has no file".into()));
@@ -192,9 +206,12 @@ impl Writer {
     }
 
     /// Start the next file. It begins with the store's revision, so that older files can go.
-    fn rotate(&mut self) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// As [`Appender::append`]: `(error, false)` when the new file may reappear after a crash.
+    fn rotate(&mut self) -> Result<(), (io::Error, bool)> {
         if let Some(old) = &mut self.appender {
-            old.finish()?;
+            old.finish().map_err(|error| (error, true))?;
         }
         let number = self.number + 1;
         let path = self.shared.directory.segment_path(number);
@@ -212,9 +229,9 @@ impl Writer {
         let appender = match start() {
             Ok(appender) => appender,
             Err(error) => {
-                // The next attempt, or the next start, deals with what may be left of it.
-                let _ = std::fs::remove_file(&path);
-                return Err(error);
+                // Left behind, it would claim the number that the next frame of the old file may get.
+                let undone = self.shared.directory.remove_segment(number);
+                return Err((error, undone.is_ok()));
             }
         };
         self.sequence += 1;
@@ -263,14 +280,11 @@ impl Writer {
         self.pressed |= matches!(failure, Failure::NoSpace(_));
         self.rest();
         let mut pending = self.shared.pending.lock();
-        if let Failure::Unknown(text) = &failure {
-            pending.broken = Some(format!("the log cannot be written any more, restart to recover: {text}"));
-        }
         let behind = pending.fail(self.shared.durable.read().index.revision());
         for item in group.into_iter().chain(behind) {
             match item {
                 Item::Write { answer: Some(answer), .. } | Item::Wait { answer } => {
-                    let _ = answer.send(Err(failure.clone()));
+                    answer.send(Err(failure.clone()));
                 }
                 // Not durable, but nothing durable refers to it either; it has to be there for what will.
                 lease @ Item::Lease { .. } if pending.broken.is_none() => pending.items.push_back(lease),
@@ -322,11 +336,6 @@ fn take_group(items: &mut VecDeque<Item>) -> VecDeque<Item> {
     }
     let rest = items.split_off(count);
     std::mem::replace(items, rest)
-}
-
-pub(super) fn now_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 impl Shared {

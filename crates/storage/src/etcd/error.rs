@@ -29,7 +29,10 @@ fn known(text: &str) -> Option<Error> {
         Some(Error::LeaseNotFound)
     } else if text.contains("request is too large") {
         Some(Error::TooLarge { size: VALUE_LIMIT + 1, limit: VALUE_LIMIT })
-    } else if text.contains("permission denied") || text.contains("too many requests") {
+    } else if ["permission denied", "too many requests", "etcdserver: no leader"]
+        .iter()
+        .any(|refusal| text.contains(refusal))
+    {
         Some(Error::Unavailable(format!("etcd: {text}")))
     } else {
         None

@@ -15,7 +15,7 @@ const RETRY: Duration = Duration::from_millis(500);
 pub(super) struct Hub {
     watch: WatchClient,
     kv: KvClient,
-    root: String,
+    pub root: String,
     started: OnceCell<Running>,
     progress: Arc<Notify>,
 }
@@ -52,7 +52,7 @@ impl Hub {
     }
 
     async fn start(&self) -> Result<Running, Error> {
-        let revision = read(0, || newest(self.kv.clone())).await?;
+        let revision = read(0, || newest(self.kv.clone(), self.root.clone())).await?;
         let shared = Arc::new(Shared { sinks: Mutex::default(), clock: watch::Sender::new(revision) });
         let stop = CancellationToken::new();
         let follower = Follower::new(self.watch.clone(), &self.root, revision + 1, false);
@@ -110,7 +110,7 @@ async fn feed(
             Err(error) => {
                 tracing::warn!(%error, "the etcd watch fell behind; the caches are loaded anew");
                 let revision = loop {
-                    match read(0, || newest(kv.clone())).await {
+                    match read(0, || newest(kv.clone(), root.clone())).await {
                         Ok(revision) => break revision,
                         Err(_) => tokio::time::sleep(RETRY).await,
                     }

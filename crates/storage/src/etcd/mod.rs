@@ -37,6 +37,8 @@ const KEEP_ALIVE: Duration = Duration::from_secs(30);
 const MESSAGE_LIMIT: usize = i32::MAX as usize;
 /// A read is repeated on another connection when etcd is unavailable.
 const READ_ATTEMPTS: u32 = 4;
+/// Objects that share a lease: etcd deletes them all at once (upstream's `--lease-max-object-count`).
+const LEASE_OBJECTS: u32 = 1000;
 const READ_PAUSE: Duration = Duration::from_millis(100);
 
 /// Where etcd is and how to prove who we are.
@@ -75,8 +77,16 @@ pub struct Etcd {
     watch: WatchClient,
     hub: Hub,
     newest: Newest,
-    recent_leases: Mutex<HashMap<u32, (LeaseId, Instant)>>,
+    recent_leases: Mutex<HashMap<u32, RecentLease>>,
     _compactor: Option<DropGuard>,
+}
+
+/// A lease young enough to be given out again.
+struct RecentLease {
+    id: LeaseId,
+    until: Instant,
+    /// How many more objects may share it.
+    left: u32,
 }
 
 impl Etcd {
@@ -88,7 +98,9 @@ impl Etcd {
         let mut connect = ConnectOptions::new()
             .with_connect_timeout(CONNECT_TIMEOUT)
             .with_keep_alive(KEEP_ALIVE, CALL_TIMEOUT)
-            .with_keep_alive_while_idle(true);
+            .with_keep_alive_while_idle(true)
+            // A member cut off from the others must not leave a watch hanging, as upstream's client.
+            .with_require_leader(true);
         if let Some(tls) = tls_options(&options)? {
             connect = connect.with_tls(tls);
         }
@@ -214,7 +226,7 @@ impl Backend for Etcd {
     }
 
     async fn revision(&self) -> Result<Revision, Error> {
-        self.newest.get(&self.kv).await
+        self.newest.get(&self.kv, &self.hub.root).await
     }
 
     async fn compact(&self, revision: Revision) -> Result<(), Error> {
@@ -235,10 +247,12 @@ impl Backend for Etcd {
         let ttl = Duration::from_secs(u64::from(ttl_seconds.max(1)));
         let reuse = (ttl / 20).min(Duration::from_secs(60));
         let now = Instant::now();
-        if let Some((id, until)) = self.recent_leases.lock().get(&ttl_seconds)
-            && *until > now
+        if let Some(lease) = self.recent_leases.lock().get_mut(&ttl_seconds)
+            && lease.until > now
+            && lease.left > 0
         {
-            return Ok(*id);
+            lease.left -= 1;
+            return Ok(lease.id);
         }
         let mut client = self.client.lease_client();
         let seconds = i64::try_from((ttl + reuse).as_millis().div_ceil(1000)).unwrap_or(i64::MAX);
@@ -247,8 +261,8 @@ impl Backend for Etcd {
             .map_err(|_| timed_out())?
             .map_err(|error| of_read(&error, 0))?;
         let mut recent = self.recent_leases.lock();
-        recent.retain(|_, (_, until)| *until > now);
-        recent.insert(ttl_seconds, (granted.id(), now + reuse));
+        recent.retain(|_, lease| lease.until > now);
+        recent.insert(ttl_seconds, RecentLease { id: granted.id(), until: now + reuse, left: LEASE_OBJECTS - 1 });
         Ok(granted.id())
     }
 
@@ -292,9 +306,9 @@ where
 }
 
 /// The newest revision, linearizably.
-async fn newest(mut kv: KvClient) -> Result<Revision, etcd_client::Error> {
-    // Any key will do: the answer's header carries the revision.
-    let response = kv.get("/", Some(GetOptions::new().with_count_only())).await?;
+async fn newest(mut kv: KvClient, root: String) -> Result<Revision, etcd_client::Error> {
+    // Any key that may be read will do: the answer's header carries the revision.
+    let response = kv.get(root, Some(GetOptions::new().with_count_only())).await?;
     Ok(revision_of(response.header()))
 }
 

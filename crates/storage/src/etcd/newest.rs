@@ -18,14 +18,14 @@ pub(super) struct Newest {
 
 impl Newest {
     /// A revision that was the newest at some time during this call.
-    pub(super) async fn get(&self, kv: &KvClient) -> Result<Revision, Error> {
+    pub(super) async fn get(&self, kv: &KvClient, root: &str) -> Result<Revision, Error> {
         let before = self.begun.load(Ordering::Acquire);
         let mut last = self.last.lock().await;
         if last.0 > before {
             return Ok(last.1);
         }
         let number = self.begun.fetch_add(1, Ordering::AcqRel) + 1;
-        let revision = read(0, || newest(kv.clone())).await?;
+        let revision = read(0, || newest(kv.clone(), root.to_owned())).await?;
         *last = (number, revision);
         Ok(revision)
     }

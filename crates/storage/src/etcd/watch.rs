@@ -46,15 +46,19 @@ impl Follower {
             let Some((_, responses)) = &mut self.open else { continue };
             match responses.message().await {
                 Ok(Some(response)) => {
-                    if let Some(message) = self.take(response)? {
+                    if response.canceled() && response.compact_revision() == 0 {
+                        let (prefix, reason) = (&self.prefix, response.cancel_reason());
+                        tracing::warn!(prefix, reason, "etcd ended a watch; restarting it");
+                        self.pause().await;
+                    } else if let Some(message) = self.take(response)? {
                         self.retry = RETRY_FIRST;
                         return Ok(message);
                     }
                 }
-                Ok(None) => self.open = None,
+                Ok(None) => self.pause().await,
                 Err(error) => {
                     tracing::debug!(prefix = self.prefix, %error, "an etcd watch broke; reconnecting");
-                    self.open = None;
+                    self.pause().await;
                 }
             }
         }
@@ -83,25 +87,24 @@ impl Follower {
             Ok(stream) => self.open = Some(stream.split()),
             Err(error) => {
                 tracing::warn!(prefix = self.prefix, %error, "etcd cannot be watched; trying again");
-                tokio::time::sleep(self.retry).await;
-                self.retry = (self.retry * 2).min(RETRY_MOST);
+                self.pause().await;
             }
         }
+    }
+
+    /// Give the connection up; the next one is made a while later, for one that breaks at once would
+    /// otherwise be made without end.
+    async fn pause(&mut self) {
+        self.open = None;
+        let pause = self.retry;
+        self.retry = (self.retry * 2).min(RETRY_MOST);
+        tokio::time::sleep(pause).await;
     }
 
     fn take(&mut self, response: WatchResponse) -> Result<Option<WatchMessage>, Error> {
         if response.compact_revision() > 0 {
             let oldest = unsigned(response.compact_revision());
             return Err(Error::Compacted { requested: self.next, oldest });
-        }
-        if response.canceled() {
-            tracing::warn!(
-                prefix = self.prefix,
-                reason = response.cancel_reason(),
-                "etcd ended a watch; restarting it"
-            );
-            self.open = None;
-            return Ok(None);
         }
         if response.created() {
             return Ok(None);

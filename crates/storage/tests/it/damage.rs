@@ -210,10 +210,26 @@ async fn directories_that_cannot_be_used_are_refused_with_what_to_do() {
     let error = refused(&foreign);
     assert!(error.contains("thesis.tex") && error.contains("use an empty or new one"), "{error}");
     assert_eq!(fs::read(foreign.join("thesis.tex")).unwrap(), b"precious");
+    assert_eq!(fs::read_dir(&foreign).unwrap().count(), 1, "nothing is left in it");
 
     let file = dir.path().join("file");
     fs::write(&file, "").unwrap();
     assert!(refused(&file).contains("it must be a directory"));
+}
+
+#[tokio::test]
+async fn only_the_owner_may_look_into_the_directory() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = tempfile::tempdir().unwrap();
+    for existing in [false, true] {
+        let path = dir.path().join(existing.to_string());
+        if existing {
+            fs::create_dir(&path).unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        let _store = open(&path).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o700);
+    }
 }
 
 /// A file system of its own; `None`, with the reason printed, where none can be mounted.
@@ -284,4 +300,36 @@ async fn a_full_disk_fails_writes_until_there_is_space_again() {
     let error = refused(&path);
     assert!(error.contains("is mounted read-only"), "{error}");
     mounted.remount("remount,rw");
+}
+
+#[tokio::test]
+async fn a_file_that_cannot_be_removed_keeps_the_ones_after_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = Options { segment_bytes: 8 << 10, slack_bytes: 8 << 10, history_events: 5, ..Options::default() };
+    let store: Arc<dyn Backend> = Store::open(dir.path(), options.clone()).unwrap();
+    write(&store, "/k", "x").await;
+    // A mount point cannot be removed.
+    let first = logs(dir.path()).remove(0);
+    let second = first.with_file_name("0000000002.log");
+    let bound = std::process::Command::new("mount").arg("--bind").arg(&first).arg(&first).output();
+    if !bound.is_ok_and(|output| output.status.success()) {
+        eprintln!("without a file that cannot be removed: nothing can be mounted");
+        return;
+    }
+    let mounted = Mounted(first);
+    while !second.exists() {
+        write(&store, "/k", &"v".repeat(300)).await;
+    }
+    // After a failure it rests for two seconds before it tries again.
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_millis(4500) {
+        write(&store, "/k", &"v".repeat(300)).await;
+        assert!(second.exists(), "removed before the first");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    write(&store, "/k", "last").await;
+    drop(store);
+    drop(mounted);
+    let store: Arc<dyn Backend> = Store::open(dir.path(), options).unwrap();
+    assert_eq!(rows(&store).await, [("/k".to_owned(), b"last".to_vec())]);
 }

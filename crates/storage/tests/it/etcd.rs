@@ -149,3 +149,15 @@ async fn revisions_fetched_together_are_still_later_than_the_writes_before_them(
         reader.await.unwrap();
     }
 }
+
+#[tokio::test]
+async fn objects_of_one_lifetime_share_a_lease_up_to_a_number() {
+    let Some(server) = etcd_server::start().await else { return };
+    let store = server.connect().await;
+    let mut leases = Vec::new();
+    for _ in 0..1_001 {
+        leases.push(store.grant_lease(3600).await.unwrap());
+    }
+    assert!(leases[..1_000].iter().all(|lease| *lease == leases[0]));
+    assert_ne!(leases[1_000], leases[0]);
+}
