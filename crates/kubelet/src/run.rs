@@ -1,5 +1,6 @@
 //! Putting a kubelet together and running it.
 use std::net::{IpAddr, Ipv4Addr};
+use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -59,6 +60,10 @@ pub async fn run(flags: Flags, connection: Option<Connection>, shutdown: Cancell
     }
     for dir in [&config.root_dir, &config.cert_dir, &config.root_dir.join("pods"), &config.pod_logs_dir] {
         std::fs::create_dir_all(dir).map_err(|e| Error::config(dir, e))?;
+    }
+    // As upstream's: volumes hold secrets in files that anyone may read who gets there.
+    for dir in [&config.root_dir, &config.root_dir.join("pods")] {
+        std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o750)).map_err(|e| Error::config(dir, e))?;
     }
     tokio::select! {
         () = shutdown.cancelled() => return Ok(()),
