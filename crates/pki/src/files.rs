@@ -29,5 +29,8 @@ fn write(path: &Path, content: &[u8], mode: u32) -> Result<(), Error> {
     if written.is_err() {
         let _ = fs::remove_file(partial);
     }
-    written.map_err(wrap)
+    written.map_err(wrap)?;
+    // A power loss must not bring the old one back.
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(wrap)
 }

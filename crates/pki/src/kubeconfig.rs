@@ -93,7 +93,31 @@ pub fn merge(path: &Path, entry: &Entry<'_>) -> Result<(), Error> {
     if let Some(parent) = path.parent() {
         std::fs::create_dir_all(parent).map_err(|source| Error::File { path: parent.to_owned(), source })?;
     }
-    crate::write_private(path, render(&config).as_bytes())
+    rewrite(path, &config)
+}
+
+/// That [`merge`] can read what is at `path`.
+///
+/// # Errors
+/// The file is not a kubeconfig, or cannot be read.
+pub fn check(path: &Path) -> Result<(), Error> {
+    read(path).map(drop)
+}
+
+/// In place of what is there, behind a link too, and its owner's as before: a user's file stays one when root changes it.
+fn rewrite(path: &Path, config: &Value) -> Result<(), Error> {
+    use std::os::unix::fs::{MetadataExt, chown};
+    let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let wrap = |source| Error::File { path: path.clone(), source };
+    let text =
+        serde_saphyr::to_string(config).map_err(|e| Error::Kubeconfig { path: path.clone(), why: e.to_string() })?;
+    let before = std::fs::metadata(&path).ok();
+    crate::write_private(&path, text.as_bytes())?;
+    let (Some(before), now) = (before, std::fs::metadata(&path).map_err(wrap)?) else { return Ok(()) };
+    if (before.uid(), before.gid()) == (now.uid(), now.gid()) {
+        return Ok(());
+    }
+    chown(&path, Some(before.uid()), Some(before.gid())).map_err(wrap)
 }
 
 /// Take the entry called `name` out again; a file that is not there is no error.
@@ -111,7 +135,7 @@ pub fn remove(path: &Path, name: &str) -> Result<(), Error> {
     if config["current-context"] == name {
         config["current-context"] = json!("");
     }
-    crate::write_private(path, render(&config).as_bytes())
+    rewrite(path, &config)
 }
 
 #[cfg(test)]
@@ -137,6 +161,26 @@ mod tests {
         let config = read(&path).expect("readable");
         assert_eq!(config["users"].as_array().expect("list").len(), 1);
         assert_eq!(config["current-context"], "");
+    }
+
+    #[test]
+    fn a_link_stays_one_and_the_owner_too() {
+        use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+        let dir = tempfile::tempdir().expect("tempdir");
+        let (real, link) = (dir.path().join("real"), dir.path().join("link"));
+        merge(&real, &entry("one")).expect("a new file");
+        // Only root can give a file away.
+        let owner = if chown(&real, Some(12345), Some(12345)).is_ok() {
+            12345
+        } else {
+            std::fs::metadata(&real).expect("there").uid()
+        };
+        std::os::unix::fs::symlink(&real, &link).expect("linked");
+        merge(&link, &entry("two")).expect("merged");
+        assert!(std::fs::symlink_metadata(&link).expect("there").is_symlink());
+        let found = std::fs::metadata(&real).expect("there");
+        assert_eq!((found.uid(), found.permissions().mode() & 0o777), (owner, 0o600));
+        assert_eq!(read(&real).expect("readable")["contexts"].as_array().map(Vec::len), Some(2));
     }
 
     #[test]
