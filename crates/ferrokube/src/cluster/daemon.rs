@@ -8,15 +8,55 @@ use rustix::{
 use std::{
     fs::{self, File},
     io::{Read, Seek, Write},
-    os::fd::{AsRawFd, FromRawFd, OwnedFd},
+    os::{
+        fd::{AsRawFd, FromRawFd, OwnedFd},
+        unix::fs::MetadataExt,
+    },
     path::Path,
     process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
+/// How long another command may take.
+const TURN_PATIENCE: Duration = Duration::from_secs(120);
+const TURN_POLL: Duration = Duration::from_millis(50);
+
 /// Held as long as the cluster's process lives; the kernel lets go of it whatever happens.
 pub struct Lock {
     _file: File,
+}
+
+/// `start`, `stop` and `delete` of one data directory take turns.
+pub struct Turn {
+    _folder: File,
+}
+
+/// Waits until no other process starts, stops or deletes the cluster; the data directory is there.
+///
+/// # Errors
+/// The directory is gone, or the other process does not come to an end.
+pub fn turn(layout: &Layout) -> Result<Turn> {
+    let root = layout.root();
+    let deadline = Instant::now() + TURN_PATIENCE;
+    loop {
+        let folder = File::open(root).with_context(|| format!("opening {}", root.display()))?;
+        match flock(&folder, FlockOperation::NonBlockingLockExclusive) {
+            // Deleted, and perhaps made anew, in between: then it is another folder that counts.
+            Ok(()) if is_still(&folder, root) => return Ok(Turn { _folder: folder }),
+            Ok(()) | Err(rustix::io::Errno::WOULDBLOCK) => {}
+            Err(error) => return Err(error).with_context(|| format!("locking {}", root.display())),
+        }
+        if Instant::now() > deadline {
+            return Err(anyhow!("another process is starting, stopping or deleting the cluster in {}", root.display()));
+        }
+        std::thread::sleep(TURN_POLL);
+    }
+}
+
+fn is_still(folder: &File, path: &Path) -> bool {
+    let identity = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
+    let (open, now) = (folder.metadata().map(identity), fs::metadata(path).map(identity));
+    open.ok().is_some_and(|open| now.ok() == Some(open))
 }
 
 fn lock_file(layout: &Layout) -> Result<File> {
@@ -127,4 +167,32 @@ pub fn detach(report_fd: i32) -> Result<File> {
     let pipe = unsafe { OwnedFd::from_raw_fd(report_fd) };
     rustix::io::fcntl_setfd(&pipe, rustix::io::FdFlags::CLOEXEC).context("--report-fd")?;
     Ok(File::from(pipe))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn turns_follow_one_another_and_the_folder() {
+        let dir = tempfile::tempdir().expect("tempdir");
+        let root = dir.path().join("data");
+        fs::create_dir(&root).expect("made");
+        let layout = Layout::new(&root).expect("layout");
+        let first = turn(&layout).expect("a turn");
+        let other = std::thread::spawn({
+            let layout = layout.clone();
+            move || turn(&layout)
+        });
+        // Whoever waited for the old folder must get the new one.
+        fs::remove_dir(&root).expect("removed");
+        fs::create_dir(&root).expect("made");
+        let second = turn(&layout).expect("a turn in the new folder");
+        drop(first);
+        assert!(!other.is_finished());
+        drop(second);
+        assert!(is_still(&other.join().expect("no panic").expect("a turn")._folder, &root));
+        fs::remove_dir(&root).expect("removed");
+        assert!(turn(&layout).is_err());
+    }
 }

@@ -4,8 +4,9 @@ use network::cidr::Cidr;
 use serde::{Deserialize, Serialize};
 use std::{
     fs,
+    io::ErrorKind,
     net::Ipv4Addr,
-    path::{Path, PathBuf},
+    path::{Component, Path, PathBuf},
 };
 
 /// Raised when a new release writes what an old one cannot read.
@@ -66,6 +67,31 @@ impl Cluster {
     }
 }
 
+/// `path`, which is absolute, as the mount table would show it: without links and `..`. What does not exist yet is
+/// taken as it is written.
+fn real_path(path: &Path) -> Result<PathBuf> {
+    let mut missing = Vec::new();
+    let mut parts = path.components();
+    loop {
+        let there = parts.as_path();
+        match there.canonicalize() {
+            Ok(mut real) => {
+                for part in missing.into_iter().rev() {
+                    match part {
+                        Component::ParentDir => drop(real.pop()),
+                        part => real.push(part),
+                    }
+                }
+                return Ok(real);
+            }
+            Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+                missing.extend(parts.next_back());
+            }
+            Err(e) => return Err(e).with_context(|| format!("finding {}", there.display())),
+        }
+    }
+}
+
 /// The files of one cluster.
 #[derive(Clone, Debug)]
 pub struct Layout {
@@ -74,8 +100,7 @@ pub struct Layout {
 
 impl Layout {
     pub fn new(root: &Path) -> Result<Self> {
-        let root = if root.is_absolute() { root.to_owned() } else { std::env::current_dir()?.join(root) };
-        Ok(Layout { root })
+        Ok(Layout { root: real_path(&std::env::current_dir()?.join(root))? })
     }
 
     pub fn root(&self) -> &Path {
@@ -187,6 +212,24 @@ mod tests {
         assert_eq!(cluster("ferrokube").bridge(), "ferrokube0");
         assert!(cluster("a-name-that-is-much-longer-than-an-interface").bridge().len() <= 15);
         assert_eq!(cluster("ferrokube").service_ip(10).expect("address").to_string(), "10.96.0.10");
+    }
+
+    #[test]
+    fn the_root_is_where_the_mount_table_shows_it() {
+        let dir = tempfile::tempdir().expect("tempdir");
+        let real = dir.path().canonicalize().expect("real").join("real");
+        fs::create_dir(&real).expect("made");
+        std::os::unix::fs::symlink(&real, dir.path().join("link")).expect("linked");
+        for (path, want) in [
+            ("link", real.clone()),
+            ("link/data", real.join("data")),
+            ("real/../link/a/b", real.join("a/b")),
+            ("link/a/../b", real.join("b")),
+            ("real/.", real.clone()),
+        ] {
+            let layout = Layout::new(&dir.path().join(path)).expect("layout");
+            assert_eq!(layout.root(), want, "{path}");
+        }
     }
 
     #[test]

@@ -10,12 +10,15 @@ use anyhow::{Context, Result, bail};
 use cri::{Runtime, v1};
 use futures::future::join_all;
 use std::{
+    ffi::OsString,
     fs,
-    path::Path,
+    io::ErrorKind,
+    os::unix::ffi::OsStringExt,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
-const DAEMON_PATIENCE: Duration = Duration::from_secs(20);
+pub const DAEMON_PATIENCE: Duration = Duration::from_secs(20);
 const RUNTIME_PATIENCE: Duration = Duration::from_secs(10);
 /// How long pods may take to be stopped, once the cluster's process is gone and starts nothing any more.
 const PODS_PATIENCE: Duration = Duration::from_secs(15);
@@ -97,20 +100,47 @@ fn end_shims(layout: &Layout, cluster: &Cluster) {
     }
 }
 
-/// Undo every mount below `folder`, the deepest first.
-fn unmount_below(folder: &Path) {
-    let table = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    let mut points: Vec<String> = table
-        .lines()
-        .filter_map(|line| line.split(' ').nth(4))
-        .map(|point| point.replace("\\040", " "))
-        .filter(|point| Path::new(point).starts_with(folder))
-        .collect();
-    points.sort_by_key(|point| std::cmp::Reverse(point.len()));
-    for point in points {
-        if let Err(error) = rustix::mount::unmount(&point, rustix::mount::UnmountFlags::DETACH) {
-            tracing::warn!(%point, %error, "unmounting");
+/// A path of the mount table, where blanks and the like are written in octal.
+fn unescaped(text: &[u8]) -> PathBuf {
+    let mut out = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((first, tail)) = rest.split_first() {
+        let octal = tail.get(..3).and_then(|digits| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 8).ok());
+        match octal.filter(|_| *first == b'\\') {
+            Some(byte) => {
+                out.push(byte);
+                rest = tail.get(3..).unwrap_or_default();
+            }
+            None => {
+                out.push(*first);
+                rest = tail;
+            }
         }
+    }
+    PathBuf::from(OsString::from_vec(out))
+}
+
+/// What is mounted below `folder`, but not at it.
+fn mounts_below(folder: &Path, table: &[u8]) -> Vec<PathBuf> {
+    let lines = table.split(|byte| *byte == b'\n');
+    let points = lines.filter_map(|line| line.split(|byte| *byte == b' ').nth(4)).map(unescaped);
+    points.filter(|point| point.starts_with(folder) && point != folder).collect()
+}
+
+/// Undo every mount below `folder`, the last one first.
+///
+/// # Errors
+/// Something stays mounted: what is in it is not ours to remove.
+fn unmount_below(folder: &Path) -> Result<()> {
+    let table = || fs::read("/proc/self/mountinfo").context("reading the mount table");
+    for point in mounts_below(folder, &table()?).iter().rev() {
+        if let Err(error) = rustix::mount::unmount(point, rustix::mount::UnmountFlags::DETACH) {
+            tracing::warn!(point = %point.display(), %error, "unmounting");
+        }
+    }
+    match mounts_below(folder, &table()?).first() {
+        None => Ok(()),
+        Some(left) => bail!("{} cannot be unmounted, and {} stays for that", left.display(), folder.display()),
     }
 }
 
@@ -155,10 +185,16 @@ fn remove_cgroups(cluster: &Cluster) {
     }
 }
 
+fn is_empty(folder: &Path) -> bool {
+    fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_none())
+}
+
 fn remove_folder(folder: &Path) -> Result<()> {
     match fs::remove_dir_all(folder) {
         Ok(()) => Ok(()),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        // A file system is mounted there: it is left empty.
+        Err(error) if error.kind() == ErrorKind::ResourceBusy && is_empty(folder) => Ok(()),
         Err(error) => Err(error).with_context(|| format!("removing {}", folder.display())),
     }
 }
@@ -179,12 +215,25 @@ pub async fn delete(layout: &Layout, cluster: &Cluster) -> Result<()> {
     note(proxy::cleanup(&cluster.proxy_table()).await.map_err(Into::into));
     note(network::tear_down(&cluster.bridge(), &cluster.network_table()).await.map_err(Into::into));
     for folder in [layout.root().to_owned(), layout.run(&cluster.name)] {
-        unmount_below(&folder);
-        note(remove_folder(&folder));
+        note(unmount_below(&folder).and_then(|()| remove_folder(&folder)));
     }
     remove_cgroups(cluster);
     if failed.is_empty() {
         return Ok(());
     }
     bail!("{}", failed.join("\n"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mounts_are_found_whatever_their_names() {
+        let table = b"1 0 0:1 / / rw - ext4 /dev/a rw\n2 1 0:2 / /d rw - tmpfs t rw\n\
+            3 1 0:3 / /d/a\\040b\\011c\\134d rw - tmpfs t rw\n4 1 0:4 / /data rw - tmpfs t rw\n5 1 0:5 / /d/\xff/x rw - t t rw\n";
+        let found = mounts_below(Path::new("/d"), table);
+        let odd = PathBuf::from(OsString::from_vec(b"/d/\xff/x".to_vec()));
+        assert_eq!(found, [PathBuf::from("/d/a b\tc\\d"), odd]);
+    }
 }

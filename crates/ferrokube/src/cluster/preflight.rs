@@ -1,5 +1,8 @@
 //! What has to hold before a cluster can start, each with a message that says what to do.
-use super::{capabilities, containerd, layout::Layout};
+use super::{
+    capabilities, containerd,
+    layout::{Cluster, Layout},
+};
 use anyhow::{Result, bail};
 use std::{fs, io::ErrorKind, net::TcpListener, path::Path};
 
@@ -96,10 +99,37 @@ pub fn port_free(port: u16, flag: &str) -> Result<()> {
     }
 }
 
-/// The first free port from `wanted` on.
-pub fn free_port(wanted: u16) -> u16 {
+/// The first port from `wanted` on that is free and not among `taken`.
+pub fn free_port(wanted: u16, taken: &[u16]) -> u16 {
     let mut ports = wanted..=wanted.saturating_add(200);
-    ports.find(|&port| port_free(port, "").is_ok()).unwrap_or(wanted)
+    ports.find(|port| !taken.contains(port) && port_free(*port, "").is_ok()).unwrap_or(wanted)
+}
+
+/// What a new cluster would call its own, and `delete` would take away, belongs to nobody else.
+///
+/// # Errors
+/// A network interface or a control group of that name is there already.
+pub fn name_is_free(layout: &Layout, cluster: &Cluster) -> Result<()> {
+    if layout.run(&cluster.name).join("owner").exists() {
+        // Left behind by this very data directory.
+        return Ok(());
+    }
+    let bridge = cluster.bridge();
+    if Path::new("/sys/class/net").join(&bridge).exists() {
+        bail!("this machine has a network interface {bridge} already: choose another --name than {}", cluster.name);
+    }
+    let ours = cluster.cgroup();
+    let root = Path::new("/sys/fs/cgroup");
+    let hierarchies = fs::read_dir(root).into_iter().flatten().flatten().map(|hierarchy| hierarchy.path());
+    let trees = std::iter::once(root.to_owned()).chain(hierarchies);
+    match trees.map(|tree| tree.join(ours.trim_start_matches('/'))).find(|group| group.exists()) {
+        Some(group) => bail!(
+            "this machine has a control group {} already: choose another --name than {}",
+            group.display(),
+            cluster.name
+        ),
+        None => Ok(()),
+    }
 }
 
 /// The run-time folder of a name belongs to one data directory.

@@ -1,12 +1,33 @@
 //! `ferrokube stop` and `ferrokube delete`.
-use super::{existing, user_kubeconfig};
-use crate::{cli::Which, cluster::lifecycle};
-use anyhow::Result;
+use super::{existing, start, user_kubeconfig};
+use crate::{
+    cli::Which,
+    cluster::{
+        daemon::{self, Turn},
+        layout::Layout,
+        lifecycle,
+    },
+};
+use anyhow::{Context, Result};
+
+/// `None` when the cluster went away while we waited.
+fn turn(layout: &Layout) -> Result<Option<Turn>> {
+    match daemon::turn(layout) {
+        Err(_) if !layout.root().exists() => Ok(None),
+        turn => Ok(Some(turn?)).map(|turn| turn.filter(|_| layout.load().is_ok_and(|known| known.is_some()))),
+    }
+}
 
 /// Stop what runs; objects stay.
 pub fn stop(which: &Which) -> Result<()> {
     let (layout, cluster) = existing(which)?;
-    if crate::runtime()?.block_on(lifecycle::stop(&layout, &cluster))? {
+    // First, so that a start under way gives up, and our turn comes.
+    let ended = daemon::end(&layout, lifecycle::DAEMON_PATIENCE)?;
+    let Some(_turn) = turn(&layout)? else {
+        println!("Cluster {} was only being started; nothing is left of it", cluster.name);
+        return Ok(());
+    };
+    if crate::runtime()?.block_on(lifecycle::stop(&layout, &cluster))? || ended {
         println!("Cluster {} is stopped; `ferrokube start` brings it back", cluster.name);
     } else {
         println!("Cluster {} is not running", cluster.name);
@@ -17,10 +38,11 @@ pub fn stop(which: &Which) -> Result<()> {
 /// Stop what runs and take everything away.
 pub fn delete(which: &Which) -> Result<()> {
     let (layout, cluster) = existing(which)?;
+    daemon::end(&layout, lifecycle::DAEMON_PATIENCE)?;
+    let _turn = turn(&layout)?;
     crate::runtime()?.block_on(lifecycle::delete(&layout, &cluster))?;
-    if let Some(path) = user_kubeconfig() {
-        pki::kubeconfig::remove(&path, &cluster.name)?;
-    }
     println!("Cluster {} is deleted", cluster.name);
-    Ok(())
+    let Some(path) = user_kubeconfig() else { return Ok(()) };
+    let _alone = start::alone()?;
+    pki::kubeconfig::remove(&path, &cluster.name).context("its context could not be taken out of the kubeconfig")
 }

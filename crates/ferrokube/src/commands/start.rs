@@ -21,6 +21,8 @@ use std::{
 
 const DEFAULT_SERVICE_CIDR: &str = "10.96.0.0/12";
 const DEFAULT_POD_CIDR: &str = "10.244.0.0/16";
+/// Where every cluster of this machine has a folder.
+const RUN: &str = "/run/ferrokube";
 const KUBELET_PORT: u16 = 10250;
 const DNS_PORT: u16 = 10053;
 /// How long a process that holds the lock may take to be Ready, or to be gone.
@@ -33,25 +35,41 @@ pub fn start(flags: &Start, verbosity: u8) -> Result<()> {
         bail!("--nodes {}: several nodes on one machine are not implemented yet, only --nodes 1", flags.nodes);
     }
     let layout = Layout::new(&flags.which.data_dir)?;
-    let known = layout.load()?;
-    if let Some(cluster) = &known {
-        check_name(&layout, cluster, &flags.which)?;
-        if runs_already(&layout)? {
-            println!("Cluster {} is running already: {}", cluster.name, cluster.api_url());
-            return merge_kubeconfig(&layout, cluster);
-        }
+    if let Some(cluster) = layout.load()?
+        && runs_already(&layout, &cluster, flags)?
+    {
+        return merge_kubeconfig(&layout, &cluster);
+    }
+    if let Some(path) = user_kubeconfig() {
+        pki::kubeconfig::check(&path).context("the cluster's context has to go into it: mend it, or set KUBECONFIG")?;
     }
     let runtime = crate::runtime()?;
     runtime.block_on(preflight::machine(flags.container_runtime_endpoint.is_empty()))?;
-    preflight::name_is_ours(&layout, known.as_ref().map_or(&flags.which.name, |c| &c.name))?;
+    preflight::data_dir(&layout)?;
+    let _turn = daemon::turn(&layout)?;
+    // Somebody else may have started, stopped or deleted it meanwhile.
+    let known = layout.load()?;
+    if let Some(cluster) = &known
+        && runs_already(&layout, cluster, flags)?
+    {
+        return merge_kubeconfig(&layout, cluster);
+    }
     preflight::data_dir(&layout)?;
     let fresh = known.is_none();
-    let cluster = match known {
-        Some(known) => again(known, flags)?,
-        None => decide(flags)?,
+    let cluster = {
+        let _alone = alone()?;
+        preflight::name_is_ours(&layout, known.as_ref().map_or(&flags.which.name, |c| &c.name))?;
+        let cluster = match known {
+            Some(known) => again(known, flags)?,
+            None => decide(flags)?,
+        };
+        preflight::port_free(cluster.api_port, "--api-port")?;
+        if fresh {
+            preflight::name_is_free(&layout, &cluster)?;
+        }
+        claim(&layout, &cluster)?;
+        cluster
     };
-    preflight::port_free(cluster.api_port, "--api-port")?;
-    claim(&layout, &cluster)?;
     println!("Starting cluster {} in {}", cluster.name, layout.root().display());
     let started = if flags.foreground {
         foreground(&layout, &cluster, &runtime, verbosity)
@@ -77,7 +95,8 @@ pub fn start(flags: &Start, verbosity: u8) -> Result<()> {
 ///
 /// # Errors
 /// It holds the lock and does not become Ready.
-fn runs_already(layout: &Layout) -> Result<bool> {
+fn runs_already(layout: &Layout, cluster: &Cluster, flags: &Start) -> Result<bool> {
+    check_name(layout, cluster, &flags.which)?;
     if daemon::running(layout).is_none() {
         return Ok(false);
     }
@@ -87,7 +106,10 @@ fn runs_already(layout: &Layout) -> Result<bool> {
         let why = match runtime.block_on(inspect::list(layout)) {
             Ok(nodes) if nodes.is_empty() => "its node has not registered yet".to_owned(),
             Ok(nodes) => match nodes.into_iter().find(|node| !node.ready) {
-                None => return Ok(true),
+                None => {
+                    println!("Cluster {} is running already: {}", cluster.name, cluster.api_url());
+                    return Ok(true);
+                }
                 Some(node) => format!("node {} is not Ready: {}", node.name, node.message),
             },
             Err(error) => format!("{error:#}"),
@@ -136,11 +158,13 @@ fn again(known: Cluster, flags: &Start) -> Result<Cluster> {
             );
         }
     }
+    let others = other_clusters(&known.name);
+    let taken = ports(&others);
     let api_port = if flags.api_port == 6443 { known.api_port } else { flags.api_port };
     Ok(Cluster {
         api_port,
-        kubelet_port: preflight::free_port(known.kubelet_port),
-        dns_port: preflight::free_port(known.dns_port),
+        kubelet_port: preflight::free_port(known.kubelet_port, &taken),
+        dns_port: preflight::free_port(known.dns_port, &taken),
         container_runtime_endpoint: if flags.container_runtime_endpoint.is_empty() {
             known.container_runtime_endpoint
         } else {
@@ -153,15 +177,21 @@ fn again(known: Cluster, flags: &Start) -> Result<Cluster> {
 
 /// The options of a new cluster.
 fn decide(flags: &Start) -> Result<Cluster> {
-    let (routed, reserved) = (routes(), others_service_cidrs());
+    let others = other_clusters(&flags.which.name);
+    let taken = ports(&others);
+    let ranges = |of: fn(&Cluster) -> &str| others.iter().filter_map(move |other| of(other).parse::<Cidr>().ok());
+    // Of another cluster that is just being started no route shows yet.
+    let routed: Vec<Cidr> = routes().into_iter().chain(ranges(|other| &other.pod_cidr)).collect();
+    // Service ranges are never among the routes.
+    let reserved: Vec<Cidr> = ranges(|other| &other.service_cidr).collect();
     Ok(Cluster {
         format: FORMAT,
         name: flags.which.name.clone(),
         node_name: flags.which.name.clone(),
         node_ip: node_ip()?,
         api_port: flags.api_port,
-        kubelet_port: preflight::free_port(KUBELET_PORT),
-        dns_port: preflight::free_port(DNS_PORT),
+        kubelet_port: preflight::free_port(KUBELET_PORT, &taken),
+        dns_port: preflight::free_port(DNS_PORT, &taken),
         service_cidr: range("--service-cidr", flags.service_cidr.as_deref(), DEFAULT_SERVICE_CIDR, &reserved)?
             .to_string(),
         pod_cidr: range("--pod-cidr", flags.pod_cidr.as_deref(), DEFAULT_POD_CIDR, &routed)?.to_string(),
@@ -204,16 +234,29 @@ fn routes() -> Vec<Cidr> {
         .collect()
 }
 
-/// Service ranges of the other clusters of this machine, which no route shows.
-fn others_service_cidrs() -> Vec<Cidr> {
-    let folders = fs::read_dir("/run/ferrokube").into_iter().flatten().flatten();
+/// The clusters of this machine but for the one of this name.
+fn other_clusters(name: &str) -> Vec<Cluster> {
+    let folders = fs::read_dir(RUN).into_iter().flatten().flatten();
     folders
+        .filter(|folder| folder.file_name() != name)
         .filter_map(|folder| {
             let owner = fs::read_to_string(folder.path().join("owner")).ok()?;
-            let cluster = Layout::new(Path::new(&owner)).ok()?.load().ok()??;
-            cluster.service_cidr.parse().ok()
+            Layout::new(Path::new(&owner)).ok()?.load().ok()?
         })
         .collect()
+}
+
+fn ports(clusters: &[Cluster]) -> Vec<u16> {
+    clusters.iter().flat_map(|cluster| [cluster.api_port, cluster.kubelet_port, cluster.dns_port]).collect()
+}
+
+/// Held while a cluster's name, ports and ranges are chosen, so that two never choose the same, and while a
+/// kubeconfig that they may share is changed.
+pub(super) fn alone() -> Result<fs::File> {
+    fs::create_dir_all(RUN).with_context(|| format!("creating {RUN}"))?;
+    let folder = fs::File::open(RUN).with_context(|| format!("opening {RUN}"))?;
+    rustix::fs::flock(&folder, rustix::fs::FlockOperation::LockExclusive).with_context(|| format!("locking {RUN}"))?;
+    Ok(folder)
 }
 
 /// The address that the machine speaks to others with; nothing is sent.
@@ -239,6 +282,7 @@ fn claim(layout: &Layout, cluster: &Cluster) -> Result<()> {
 
 fn merge_kubeconfig(layout: &Layout, cluster: &Cluster) -> Result<()> {
     let Some(path) = user_kubeconfig() else { return Ok(()) };
+    let _alone = alone()?;
     credentials::with_entry(layout, cluster, "admin", |entry| Ok(pki::kubeconfig::merge(&path, entry)?))?;
     println!("kubectl context {:?} is in {}", cluster.name, path.display());
     Ok(())
