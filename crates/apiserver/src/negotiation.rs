@@ -76,6 +76,11 @@ fn clauses(header: &str) -> Vec<Clause<'_>> {
     all
 }
 
+/// The media types of an `Accept` header, without their parameters, the one liked best first.
+pub fn accepted(header: &str) -> impl Iterator<Item = &str> {
+    clauses(header).into_iter().map(|clause| clause.media_type)
+}
+
 fn format_of(media_type: &str) -> Option<Format> {
     match media_type {
         "*/*" | "application/*" | JSON => Some(Format::Json),

@@ -11,7 +11,7 @@ use std::sync::{Arc, OnceLock};
 pub struct OpenApi(OnceLock<Arc<Documents>>);
 
 /// # Errors
-/// 404 for a group and version that is not served, 406 for clients that take protobuf only.
+/// 404 for a group and version that is not served.
 pub fn serve(ctx: &Ctx<'_>, path: &str) -> Result<Response<Body>, ApiError> {
     let documents = ctx.app.openapi.0.get_or_init(|| Arc::new(documents(ctx)));
     let failed = |e: std::io::Error| ApiError::internal(e);
@@ -22,11 +22,14 @@ pub fn serve(ctx: &Ctx<'_>, path: &str) -> Result<Response<Body>, ApiError> {
             Ok(response)
         }
         "v2" => {
-            let accept = ctx.parts.headers.get(header::ACCEPT).and_then(|v| v.to_str().ok()).unwrap_or("*/*");
-            if !(accept.contains("json") || accept.contains("*/*")) {
-                return Err(ApiError::not_acceptable("only the following media types are accepted: application/json"));
-            }
-            answer(ctx, &*documents.v2().map_err(failed)?)
+            let Some(content_type) = v2_content_type(&ctx.parts.headers) else {
+                let mut response = Response::new(Body::empty());
+                *response.status_mut() = StatusCode::NOT_ACCEPTABLE;
+                response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept"));
+                return Ok(response);
+            };
+            let document = if content_type == PROTOBUF { documents.v2_protobuf() } else { documents.v2() };
+            answer(ctx, &*document.map_err(failed)?, content_type)
         }
         other => {
             let path = other.strip_prefix("v3/").ok_or_else(ApiError::no_such_path)?;
@@ -36,9 +39,24 @@ pub fn serve(ctx: &Ctx<'_>, path: &str) -> Result<Response<Body>, ApiError> {
             {
                 return Ok(moved(path, &document));
             }
-            answer(ctx, &document)
+            answer(ctx, &document, negotiation::JSON)
         }
     }
+}
+
+/// What clients ask for the v2 document in protobuf by; Go cannot parse it as a content type.
+const PROTOBUF_ASKED: &str = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
+/// What it is answered as, and may be asked for by, too.
+const PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
+
+/// The form of the v2 document that the client prefers; `None` when it takes none of them.
+fn v2_content_type(headers: &http::HeaderMap) -> Option<&'static str> {
+    let accept = headers.get(header::ACCEPT).and_then(|v| v.to_str().ok()).filter(|a| !a.is_empty()).unwrap_or("*/*");
+    negotiation::accepted(accept).find_map(|media_type| match media_type {
+        negotiation::JSON | "application/*" | "*/*" => Some(negotiation::JSON),
+        PROTOBUF_ASKED | PROTOBUF => Some(PROTOBUF),
+        _ => None,
+    })
 }
 
 fn documents(ctx: &Ctx<'_>) -> Documents {
@@ -72,7 +90,7 @@ fn moved(path: &str, document: &Document) -> Response<Body> {
     response
 }
 
-fn answer(ctx: &Ctx<'_>, document: &Document) -> Result<Response<Body>, ApiError> {
+fn answer(ctx: &Ctx<'_>, document: &Document, content_type: &'static str) -> Result<Response<Body>, ApiError> {
     let etag = format!("\"{}\"", document.hash);
     let request = &ctx.parts.headers;
     let known = request.get(header::IF_NONE_MATCH).and_then(|v| v.to_str().ok());
@@ -84,7 +102,7 @@ fn answer(ctx: &Ctx<'_>, document: &Document) -> Result<Response<Body>, ApiError
     let body = match (unchanged, gzip) {
         (true, _) => Body::empty(),
         (false, true) => Body::from(document.gzip.clone()),
-        (false, false) => Body::from(Bytes::from(document.json().map_err(ApiError::internal)?)),
+        (false, false) => Body::from(Bytes::from(document.body().map_err(ApiError::internal)?)),
     };
     let mut response = Response::new(body);
     if unchanged {
@@ -100,7 +118,7 @@ fn answer(ctx: &Ctx<'_>, document: &Document) -> Result<Response<Body>, ApiError
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("public, immutable"));
     }
     if !unchanged {
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(negotiation::JSON));
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
         if gzip {
             headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
         }

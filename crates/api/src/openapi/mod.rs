@@ -1,8 +1,9 @@
-//! OpenAPI: `/openapi/v2`, and `/openapi/v3` with one document for each group and version.
+//! OpenAPI: `/openapi/v2` in JSON and in protobuf, and `/openapi/v3` with one document for each group and version.
 //!
 //! Documents are made from the schema table when first asked for, and kept compressed. [`Documents`] is made anew
 //! when the set of served resources changes. Good for what official clients do with them: `kubectl explain`,
 //! validation, and the patch rules of client-side apply.
+mod gnostic;
 mod paths;
 mod schemas;
 
@@ -85,21 +86,36 @@ enum Dialect {
     V3,
 }
 
+/// Which document.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Which<'a> {
+    V2,
+    V2Protobuf,
+    /// Of this group and version.
+    V3(&'a str, &'a str),
+}
+
+impl Which<'_> {
+    fn has(self, group: &str, version: &str) -> bool {
+        !matches!(self, Which::V3(..)) || self == Which::V3(group, version)
+    }
+}
+
 /// One document, compressed.
 #[derive(Clone, Debug)]
 pub struct Document {
-    /// The JSON, gzip-compressed: the body for clients that accept `gzip`.
+    /// The body, gzip-compressed, for clients that accept that.
     pub gzip: Bytes,
     /// Changes whenever the content does; the `ETag` and the `hash` of the document's URL.
     pub hash: String,
 }
 
 impl Document {
-    /// The JSON.
+    /// The body.
     ///
     /// # Errors
     /// Never in practice: the content was compressed by us.
-    pub fn json(&self) -> io::Result<Vec<u8>> {
+    pub fn body(&self) -> io::Result<Vec<u8>> {
         let mut out = Vec::new();
         GzDecoder::new(self.gzip.as_ref()).read_to_end(&mut out)?;
         Ok(out)
@@ -112,7 +128,7 @@ pub struct Documents {
     resources: Vec<ServedResource>,
     custom: Vec<CustomSchema>,
     git_version: String,
-    /// By path (`apis/apps/v1`), the v2 document under the empty path; at most one for each group and version.
+    /// By path (`apis/apps/v1`), those of v2 under `v2` and `v2.pb`; at most one for each group and version.
     made: Mutex<BTreeMap<String, Arc<Document>>>,
 }
 
@@ -135,7 +151,7 @@ impl Documents {
         let mut paths = Map::new();
         for (group, version) in self.group_versions() {
             let path = path_of(group, version);
-            let url = format!("/openapi/v3/{path}?hash={}", self.hash(Some((group, version))));
+            let url = format!("/openapi/v3/{path}?hash={}", self.hash(Which::V3(group, version)));
             paths.insert(path, json!({ "serverRelativeURL": url }));
         }
         json!({ "paths": paths }).to_string().into_bytes()
@@ -147,7 +163,7 @@ impl Documents {
     /// When compression fails; not in practice.
     pub fn v3(&self, path: &str) -> io::Result<Option<Arc<Document>>> {
         let known = self.group_versions().into_iter().find(|(group, version)| path_of(group, version) == path);
-        known.map(|group_version| self.cached(path, Some(group_version))).transpose()
+        known.map(|(group, version)| self.cached(path, Which::V3(group, version))).transpose()
     }
 
     /// The document at `/openapi/v2`.
@@ -155,41 +171,50 @@ impl Documents {
     /// # Errors
     /// As [`Documents::v3`].
     pub fn v2(&self) -> io::Result<Arc<Document>> {
-        self.cached("", None)
+        self.cached("v2", Which::V2)
     }
 
-    fn cached(&self, path: &str, only: Option<(&str, &str)>) -> io::Result<Arc<Document>> {
+    /// The document at `/openapi/v2` as an `openapi.v2.Document` message.
+    ///
+    /// # Errors
+    /// As [`Documents::v3`].
+    pub fn v2_protobuf(&self) -> io::Result<Arc<Document>> {
+        self.cached("v2.pb", Which::V2Protobuf)
+    }
+
+    fn cached(&self, path: &str, which: Which<'_>) -> io::Result<Arc<Document>> {
         let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(document) = made.get(path) {
             return Ok(document.clone());
         }
         let mut gzip = GzEncoder::new(Vec::new(), Compression::default());
-        self.write(only, &mut gzip)?;
-        let document = Arc::new(Document { gzip: Bytes::from(gzip.finish()?), hash: self.hash(only) });
+        match which {
+            Which::V2Protobuf => self.write_protobuf(&mut gzip)?,
+            _ => self.write(which, &mut gzip)?,
+        }
+        let document = Arc::new(Document { gzip: Bytes::from(gzip.finish()?), hash: self.hash(which) });
         made.insert(path.to_owned(), document.clone());
         Ok(document)
     }
 
     /// Hashes what a document is made from, which is much less than the document.
-    fn hash(&self, only: Option<(&str, &str)>) -> String {
-        let chosen = |group: &str, version: &str| only.is_none_or(|only| only == (group, version));
-        let resources: Vec<&ServedResource> = self.resources.iter().filter(|r| chosen(&r.group, &r.version)).collect();
-        let custom: Vec<&CustomSchema> = self.custom.iter().filter(|c| chosen(&c.group, &c.version)).collect();
-        let source = format!("{} {resources:?} {custom:?}", self.git_version);
+    fn hash(&self, which: Which<'_>) -> String {
+        let resources: Vec<&ServedResource> =
+            self.resources.iter().filter(|r| which.has(&r.group, &r.version)).collect();
+        let custom: Vec<&CustomSchema> = self.custom.iter().filter(|c| which.has(&c.group, &c.version)).collect();
+        let protobuf = if which == Which::V2Protobuf { "protobuf " } else { "" };
+        let source = format!("{protobuf}{} {resources:?} {custom:?}", self.git_version);
         let half = |seed| foldhash::quality::FixedState::with_seed(seed).hash_one(&source);
         format!("{:016X}{:016X}", half(1), half(2))
     }
 
     /// Streams a document member by member: never all of it is in memory.
-    fn write(&self, only: Option<(&str, &str)>, out: &mut impl Write) -> io::Result<()> {
+    fn write(&self, which: Which<'_>, out: &mut impl Write) -> io::Result<()> {
         let descriptions = Descriptions::unpack()?;
-        let dialect = if only.is_some() { Dialect::V3 } else { Dialect::V2 };
-        let chosen: Vec<&ServedResource> = self
-            .resources
-            .iter()
-            .filter(|r| only.is_none_or(|only| only == (r.group.as_ref(), r.version.as_ref())))
-            .collect();
-        let info = json!({ "title": "Kubernetes", "version": self.git_version });
+        let dialect = if matches!(which, Which::V3(..)) { Dialect::V3 } else { Dialect::V2 };
+        let chosen: Vec<&ServedResource> =
+            self.resources.iter().filter(|r| which.has(&r.group, &r.version)).collect();
+        let info = self.info();
         match dialect {
             Dialect::V2 => write!(out, "{{\"swagger\":\"2.0\",\"info\":{info},\"paths\":")?,
             Dialect::V3 => write!(out, "{{\"openapi\":\"3.0.0\",\"info\":{info},\"paths\":")?,
@@ -200,16 +225,12 @@ impl Documents {
             Dialect::V2 => b",\"definitions\":",
             Dialect::V3 => b",\"components\":{\"schemas\":",
         })?;
-        let wanted = match only {
-            None => schemas::all(&self.custom),
-            Some(_) => schemas::reachable(&chosen, &self.custom),
+        let wanted = match dialect {
+            Dialect::V2 => schemas::all(&self.custom),
+            Dialect::V3 => schemas::reachable(&chosen, &self.custom),
         };
         write_members(out, wanted.into_iter().map(|s| (s.name(), s.document(dialect, &descriptions))))?;
-        let security = json!({
-            "BearerToken": {
-                "description": "Bearer Token authentication", "in": "header", "name": "authorization", "type": "apiKey"
-            }
-        });
+        let security = security();
         match dialect {
             Dialect::V2 => {
                 write!(out, ",\"securityDefinitions\":{security},\"security\":[{{\"BearerToken\":[]}}]}}")
@@ -217,6 +238,35 @@ impl Documents {
             Dialect::V3 => write!(out, ",\"securitySchemes\":{security}}}}}"),
         }
     }
+
+    /// As [`Documents::write`], of v2 as a message.
+    fn write_protobuf(&self, out: &mut impl Write) -> io::Result<()> {
+        let descriptions = Descriptions::unpack()?;
+        out.write_all(&gnostic::head(&json!({
+            "swagger": "2.0", "info": self.info(),
+            "securityDefinitions": security(), "security": [{ "BearerToken": [] }],
+        })))?;
+        let names = schemas::Names::new(&self.custom);
+        for (path, item) in self.resources.iter().flat_map(|r| paths::of(r, Dialect::V2, &names)) {
+            out.write_all(&gnostic::path(&path, &item))?;
+        }
+        for schema in schemas::all(&self.custom) {
+            out.write_all(&gnostic::definition(&schema.name(), &schema.document(Dialect::V2, &descriptions)))?;
+        }
+        Ok(())
+    }
+
+    fn info(&self) -> Value {
+        json!({ "title": "Kubernetes", "version": self.git_version })
+    }
+}
+
+fn security() -> Value {
+    json!({
+        "BearerToken": {
+            "description": "Bearer Token authentication", "in": "header", "name": "authorization", "type": "apiKey"
+        }
+    })
 }
 
 fn write_members(out: &mut impl Write, members: impl Iterator<Item = (String, Value)>) -> io::Result<()> {

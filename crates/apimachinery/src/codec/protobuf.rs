@@ -7,6 +7,7 @@
 mod encode;
 mod special;
 mod wire;
+pub mod write;
 
 pub use encode::{List, body, from_json, message_from_json, watch_frame};
 

@@ -1,14 +1,14 @@
 //! JSON to protobuf, for clients that accept nothing else. The inverse of decoding, by the same table.
-use super::{Error, MAGIC, schema_of};
+use super::{
+    Error, MAGIC, schema_of,
+    write::{bytes, double, number},
+};
 use crate::schema::{self, Field, Schema, Type};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use serde_json::{Map, Value};
 
 const JSON_SCHEMA: &str = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaProps";
 const LIST_META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ListMeta";
-const WIRE_VARINT: u64 = 0;
-const WIRE_FIXED64: u64 = 1;
-const WIRE_BYTES: u64 = 2;
 
 /// A body of an object of a built-in kind, outer message included.
 ///
@@ -87,25 +87,6 @@ impl List {
     pub fn finish(self, api_version: &str, kind: &str) -> Vec<u8> {
         body(api_version, kind, &self.raw)
     }
-}
-
-fn varint(mut value: u64, out: &mut Vec<u8>) {
-    while value > 127 {
-        out.push(value as u8 & 127 | 128);
-        value >>= 7;
-    }
-    out.push(value as u8);
-}
-
-fn number(field: u32, value: i64, out: &mut Vec<u8>) {
-    varint(u64::from(field) << 3 | WIRE_VARINT, out);
-    varint(value as u64, out);
-}
-
-fn bytes(field: u32, content: &[u8], out: &mut Vec<u8>) {
-    varint(u64::from(field) << 3 | WIRE_BYTES, out);
-    varint(content.len() as u64, out);
-    out.extend_from_slice(content);
 }
 
 fn invalid(name: &str) -> Error {
@@ -195,8 +176,7 @@ fn item(at: u32, type_: Type, value: &Value, name: &str, out: &mut Vec<u8>) -> R
             return Ok(());
         }
         Type::Double => {
-            varint(u64::from(at) << 3 | WIRE_FIXED64, out);
-            out.extend_from_slice(&value.as_f64().ok_or_else(|| invalid(name))?.to_le_bytes());
+            double(at, value.as_f64().ok_or_else(|| invalid(name))?, out);
             return Ok(());
         }
         Type::Time | Type::MicroTime if value.is_null() => {}
