@@ -182,8 +182,15 @@ impl<K: Kind> Resource for Erased<K> {
     }
 
     fn decode(&self, json: &[u8]) -> Result<Decoded<Box<dyn Object>>, ApiError> {
-        let object = Box::new(self.parse(json)?);
+        let mut object = self.parse(json)?;
         let checked = self.schema.map(|s| schema::check_fields(s, json)).unwrap_or_default();
+        if let Some(schema) = self.schema.filter(|_| checked.zeros)
+            && let Ok(mut value) = serde_json::from_slice(json)
+        {
+            schema::leave_out_zeros(schema, &mut value);
+            object = self.parse(value.to_string().as_bytes())?;
+        }
+        let object = Box::new(object);
         Ok(Decoded { object, unknown_fields: checked.unknown, duplicate_fields: checked.duplicate })
     }
 

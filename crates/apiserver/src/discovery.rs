@@ -161,6 +161,17 @@ impl Discovery {
         }
     }
 
+    /// Whether the path lies where API errors are told as `Status`: below `/api`, and below the groups served.
+    /// Everywhere else it is as with any web server.
+    pub fn is_below_root(&self, path: &str) -> bool {
+        let mut parts = path.trim_start_matches('/').split('/');
+        match parts.next() {
+            Some("api") => true,
+            Some("apis") => parts.next().is_some_and(|group| self.by_group.contains_key(group)),
+            _ => false,
+        }
+    }
+
     /// Aggregated discovery of `/api` or `/apis`.
     pub fn aggregated(&self, path: &str) -> Option<&Tagged> {
         match path.trim_matches('/') {

@@ -211,8 +211,7 @@ impl Selector {
         let mut selector =
             Selector { labels: None, fields: None, name: None, namespace: None, index: None, positions, only: None };
         if let Some(text) = query.get("labelSelector").filter(|t| !t.is_empty()) {
-            let parsed = labels::Selector::parse(text)
-                .map_err(|e| ApiError::bad_request(format!("unable to parse requirement: {e}")))?;
+            let parsed = labels::Selector::parse(text).map_err(|e| ApiError::bad_request(e.to_string()))?;
             selector.labels = (!parsed.is_everything()).then(|| Arc::new(parsed));
         }
         if let Some(text) = query.get("fieldSelector").filter(|t| !t.is_empty()) {

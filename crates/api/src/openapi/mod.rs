@@ -212,8 +212,7 @@ impl Documents {
     fn write(&self, which: Which<'_>, out: &mut impl Write) -> io::Result<()> {
         let descriptions = Descriptions::unpack()?;
         let dialect = if matches!(which, Which::V3(..)) { Dialect::V3 } else { Dialect::V2 };
-        let chosen: Vec<&ServedResource> =
-            self.resources.iter().filter(|r| which.has(&r.group, &r.version)).collect();
+        let chosen: Vec<&ServedResource> = self.resources.iter().filter(|r| which.has(&r.group, &r.version)).collect();
         let info = self.info();
         match dialect {
             Dialect::V2 => write!(out, "{{\"swagger\":\"2.0\",\"info\":{info},\"paths\":")?,

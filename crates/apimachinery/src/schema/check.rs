@@ -1,8 +1,9 @@
-//! Unknown and duplicate fields of a JSON body, found in one pass over its bytes.
+//! Unknown and duplicate fields of a JSON body, and whether it has zero values that Go leaves out, found in one pass
+//! over its bytes.
 //!
 //! Paths are worded as upstream's strict decoder words them: `spec.containers[0].foo`. Malformed JSON ends the
 //! search with what was found so far; saying what is wrong with it is the decoder's part.
-use super::{Schema, Type};
+use super::{Schema, Type, zeros};
 use std::{borrow::Cow, collections::HashSet};
 
 /// Objects nested deeper are not looked into; serde_json refuses them anyway.
@@ -15,6 +16,8 @@ const FINDINGS_MAX: usize = 256;
 pub struct Checked {
     pub unknown: Vec<String>,
     pub duplicate: Vec<String>,
+    /// There is something for [`super::leave_out_zeros`] to do.
+    pub zeros: bool,
 }
 
 impl Checked {
@@ -175,6 +178,7 @@ impl<'a> Checker<'a> {
             self.peek()?;
             let key = self.key()?;
             self.expect(b':')?;
+            let mut may_be_left_out = false;
             let type_ = match schema.field_index(key.as_bytes()) {
                 Some((index, field)) => {
                     let bit = 1u128 << (index & 127);
@@ -183,6 +187,7 @@ impl<'a> Checker<'a> {
                         report(&mut self.found.duplicate, path);
                     }
                     seen |= bit;
+                    may_be_left_out = !self.found.zeros && zeros::may_be_left_out(field);
                     Some(field.type_())
                 }
                 None => {
@@ -192,7 +197,12 @@ impl<'a> Checker<'a> {
                 }
             };
             self.path.push(Step::Key(key));
+            self.peek()?;
+            let start = self.at;
             self.value(type_)?;
+            if may_be_left_out && self.json.get(start..self.at).is_some_and(zeros::is_zero_text) {
+                self.found.zeros = true;
+            }
             self.path.pop();
             more = self.more(b'}')?;
         }

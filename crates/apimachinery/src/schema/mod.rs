@@ -14,9 +14,11 @@
 mod check;
 mod descriptions;
 mod table;
+mod zeros;
 
 pub use check::{Checked, check_duplicates, check_fields};
 pub use descriptions::Descriptions;
+pub use zeros::leave_out_zeros;
 
 use std::fmt::{self, Debug};
 use table::{DefinitionFacts, FieldFacts, Table};

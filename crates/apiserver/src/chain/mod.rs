@@ -84,11 +84,15 @@ impl App {
         };
         let _place = self.limiter.enter(&info, &user)?;
         authorize::request(self, &info, query, &user)?;
+        let api = self.discovery.load().is_below_root(info.path);
         if !info.resource_request {
             return match self.answer_path(parts, info, query, user, body).await {
-                Err(error) if error.code == 404 => Ok(page_not_found()),
+                Err(error) if error.code == 404 && !api => Ok(page_not_found()),
                 other => other,
             };
+        }
+        if !api {
+            return Ok(page_not_found());
         }
         let accept = match info.subresource {
             // Their bodies are not API objects, and clients ask for them with all sorts of Accept headers.

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 mod access;
 mod cluster;
+mod components;
 mod crud;
 mod deletion;
 mod etcd;
