@@ -71,6 +71,11 @@ pub fn plan(view: &View) -> Plan {
         }
         return plan;
     }
+    // In a circle of owners everybody would wait for everybody: who is to go with a dependent that waits already
+    // blocks nobody.
+    if waiting && view.dependents.iter().any(Node::waits_for_dependents) {
+        plan.write(unblock(node));
+    }
     // A dependent of an owner that waits goes the same way if it has dependents itself.
     let policy = match (waiting && !view.dependents.is_empty(), node) {
         (true, _) => "Foreground",
@@ -122,6 +127,13 @@ fn release(node: &Node, dropped: &[&str]) -> Write {
         node.owners.iter().filter(|owner| !dropped.contains(&owner.uid.as_str())).collect();
     let list = if kept.is_empty() { Value::Null } else { json!(kept) };
     patch(node, json!({ "ownerReferences": list }))
+}
+
+/// Let no owner wait for this object.
+fn unblock(node: &Node) -> Write {
+    let owners: Vec<OwnerReference> =
+        node.owners.iter().map(|owner| OwnerReference { block_owner_deletion: Some(false), ..owner.clone() }).collect();
+    patch(node, json!({ "ownerReferences": owners }))
 }
 
 fn without(node: &Node, finalizer: &str) -> Write {

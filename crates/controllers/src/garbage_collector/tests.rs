@@ -61,6 +61,18 @@ fn objects_without_owners_left_are_deleted() {
 }
 
 #[test]
+fn a_circle_of_waiting_owners_is_opened() {
+    let waiting = node(
+        "b",
+        &format!(
+            "{WAITING}, ownerReferences: [{{apiVersion: v1, kind: Pod, name: a, uid: a, blockOwnerDeletion: true}}]"
+        ),
+    );
+    let text = planned(owned("a", &["b"]), &[Owner::WaitsForDependents], vec![waiting]);
+    insta::assert_snapshot!(text, @"");
+}
+
+#[test]
 fn an_object_with_another_owner_is_only_released() {
     let text = planned(owned("pod", &["rs", "job"]), &[Owner::Absent, Owner::Solid], vec![]);
     insta::assert_snapshot!(text, @r#"patch Pod a/pod {"metadata":{"ownerReferences":[{"apiVersion":"v1","blockOwnerDeletion":true,"kind":"Pod","name":"job","uid":"job"}],"resourceVersion":"7","uid":"pod"}}"#);
