@@ -1,6 +1,9 @@
 //! ResourceQuota status: what a namespace uses of what it may.
 //!
-//! Watches quotas and what they count. Admission does the refusing; this is what it starts from.
+//! Watches quotas and what they count. Admission does the refusing, and charges what is created; this is what it starts
+//! from, and what gives back. So neither a creation nor a charge is a reason to count: the caches may not have an object
+//! yet that has been charged, and what was counted then would be too little. All quotas are counted again from time to
+//! time (`--resource-quota-sync-period`), as upstream does it.
 mod plan;
 #[cfg(test)]
 mod tests;
@@ -20,11 +23,12 @@ use k8s_openapi::api::{
 };
 use kube::core::PartialObjectMeta;
 use plan::View;
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 type Counter = Box<dyn Fn(&str) -> usize + Send + Sync>;
 
 struct Quotas {
+    resync: Duration,
     quotas: Cache<ResourceQuota>,
     pods: Cache<Pod>,
     services: Cache<Service>,
@@ -33,7 +37,7 @@ struct Quotas {
     counters: Vec<(String, Counter)>,
 }
 
-/// Count a kind, and have its namespace's quotas looked at when one comes or goes.
+/// Count a kind, and have its namespace's quotas looked at when one goes, or changes so that `differs`.
 fn counted<K: Kept<DynamicType = ()>>(
     setup: &mut Setup,
     quotas: &Cache<ResourceQuota>,
@@ -41,12 +45,8 @@ fn counted<K: Kept<DynamicType = ()>>(
 ) -> (Cache<K>, (String, Counter)) {
     let all = quotas.clone();
     let cache = setup.watch_changes::<K>(move |old, new, add| {
-        if let (Some(old), Some(new)) = (old, new)
-            && !differs(old, new)
-        {
-            return;
-        }
-        let namespace = old.or(new).and_then(|object| object.meta().namespace.clone()).unwrap_or_default();
+        let Some(old) = old.filter(|old| new.is_none_or(|new| differs(old, new))) else { return };
+        let namespace = old.meta().namespace.clone().unwrap_or_default();
         all.list_in(&namespace).iter().for_each(|quota| add(Key::of(&**quota)));
     });
     let (plural, group) = (K::plural(&()), K::group(&()));
@@ -57,7 +57,11 @@ fn counted<K: Kept<DynamicType = ()>>(
 
 /// Start the ResourceQuota controller.
 pub fn start(setup: &mut Setup) -> Result<Arc<dyn Controller>, String> {
-    let quotas = setup.watch::<ResourceQuota>();
+    let quotas = setup.watch_changes::<ResourceQuota>(|old, new, add| {
+        if let Some(new) = new.filter(|new| old.is_none_or(|old| old.spec != new.spec)) {
+            add(Key::of(new));
+        }
+    });
     let never = |_: &_, _: &_| false;
     let (pods, pod_count) = counted::<Pod>(setup, &quotas, |old, new| {
         pods::is_terminal(old) != pods::is_terminal(new) || old.spec != new.spec
@@ -81,7 +85,8 @@ pub fn start(setup: &mut Setup) -> Result<Arc<dyn Controller>, String> {
         counted::<Job>(setup, &quotas, |_, _| false).1,
         counted::<CronJob>(setup, &quotas, |_, _| false).1,
     ];
-    Ok(Arc::new(Quotas { quotas, pods, services, claims, counters }))
+    let resync = setup.flags.resource_quota_sync_period;
+    Ok(Arc::new(Quotas { resync, quotas, pods, services, claims, counters }))
 }
 
 #[async_trait]
@@ -90,12 +95,14 @@ impl Controller for Quotas {
         let Some(quota) = self.quotas.at(key) else { return Ok(Plan::nothing()) };
         let namespace = &*key.namespace;
         let counts = self.counters.iter().map(|(name, count)| (name.clone(), count(namespace)));
-        Ok(plan::plan(&View {
+        let mut plan = plan::plan(&View {
             quota,
             pods: self.pods.list_in(namespace),
             services: self.services.list_in(namespace),
             claims: self.claims.list_in(namespace),
             counts: counts.collect(),
-        }))
+        });
+        plan.again_in(self.resync);
+        Ok(plan)
     }
 }
