@@ -262,6 +262,15 @@ pub fn now() -> i64 {
 
 /// `Status` of success, as deletions answer it.
 pub fn success_status(group: &str, resource: &str, name: &str, uid: &str) -> Bytes {
+    success(None, group, resource, name, uid)
+}
+
+/// What creating a subresource answers that has no object of its own; its `code` is 201, as upstream has it.
+pub fn created_status() -> Bytes {
+    success(Some(201), "", "", "", "")
+}
+
+fn success(code: Option<u16>, group: &str, resource: &str, name: &str, uid: &str) -> Bytes {
     let mut details = serde_json::Map::new();
     for (key, value) in [("name", name), ("group", group), ("kind", resource), ("uid", uid)] {
         if !value.is_empty() {
@@ -277,8 +286,11 @@ pub fn success_status(group: &str, resource: &str, name: &str, uid: &str) -> Byt
         status: &'static str,
         #[serde(skip_serializing_if = "serde_json::Map::is_empty")]
         details: serde_json::Map<String, serde_json::Value>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        code: Option<u16>,
     }
-    let status = Status { kind: "Status", api_version: "v1", metadata: Default::default(), status: "Success", details };
+    let (kind, api_version) = ("Status", "v1");
+    let status = Status { kind, api_version, metadata: Default::default(), status: "Success", details, code };
     let mut out = Vec::new();
     append(&mut out, &status);
     out.push(b'\n');

@@ -82,7 +82,7 @@ async fn bind_json(ctx: &mut Ctx<'_>, endpoint: &Endpoint, json: &[u8]) -> Resul
         Ok(new)
     })
     .await?;
-    Ok(render::encoded(ctx.accept, StatusCode::CREATED, render::success_status("", "", "", "")))
+    Ok(render::encoded(ctx.accept, StatusCode::CREATED, render::created_status()))
 }
 
 fn invalid(name: &str, kind: &str, node: &str) -> ApiError {

@@ -14,15 +14,15 @@ use crate::{
 };
 use apimachinery::{
     ApiError, labels,
-    status::{Cause, Details},
+    status::{Cause, Details, OBJECT_MODIFIED},
 };
 use http::{Response, StatusCode};
 use k8s_openapi::{
     api::{
-        core::v1::Pod,
-        policy::v1::{Eviction, PodDisruptionBudget},
+        core::v1::{Pod, PodCondition},
+        policy::v1::{Eviction, PodDisruptionBudget, PodDisruptionBudgetStatus},
     },
-    apimachinery::pkg::apis::meta::v1::Time,
+    apimachinery::pkg::apis::meta::v1::{Condition, Time},
 };
 use std::sync::Arc;
 use storage::{Expect, Lookup};
@@ -71,8 +71,54 @@ pub async fn evict(ctx: &mut Ctx<'_>, endpoint: &Endpoint, body: RequestBody) ->
     if !exempt(pod) {
         charge_budget(ctx, pod, options.dry_run).await?;
     }
+    if !options.dry_run {
+        mark(endpoint, namespace, name, &mut options).await?;
+    }
     delete::delete_object(ctx, endpoint, namespace, name, &options).await?;
-    Ok(render::encoded(ctx.accept, StatusCode::CREATED, render::success_status("", "", "", "")))
+    Ok(render::encoded(ctx.accept, StatusCode::CREATED, render::created_status()))
+}
+
+/// Say on the pod why it goes, for whoever owns it (KEP-3329). A version that the client insists on is that of the pod
+/// before this.
+async fn mark(endpoint: &Endpoint, namespace: &str, name: &str, options: &mut DeleteOptions) -> Result<(), ApiError> {
+    let store = &endpoint.store;
+    for _ in 0..limits::UPDATE_ATTEMPTS {
+        let entry = store.read(namespace, name).await?;
+        let entry = entry.ok_or_else(|| ApiError::not_found(endpoint.on(), name))?;
+        if options.resource_version.as_ref().is_some_and(|version| *version != entry.revision.to_string()) {
+            // The deletion refuses, in its own words.
+            return Ok(());
+        }
+        let mut object = store.decode(&entry)?;
+        let Some(pod) = object.as_any_mut().downcast_mut::<Pod>() else { return Ok(()) };
+        if options.uid.is_some() && options.uid != pod.metadata.uid {
+            return Ok(());
+        }
+        set_disruption_target(pod);
+        if let Put::Done(written) = store.put(&entry.key, Expect::Revision(entry.revision), &mut *object).await? {
+            if options.resource_version.is_some() {
+                options.resource_version = Some(written.revision.to_string());
+            }
+            return Ok(());
+        }
+    }
+    Err(ApiError::conflict(endpoint.on(), name, OBJECT_MODIFIED))
+}
+
+fn set_disruption_target(pod: &mut Pod) {
+    let observed_generation = pod.metadata.generation;
+    let conditions = pod.status.get_or_insert_default().conditions.get_or_insert_default();
+    let old = conditions.iter().position(|c| c.type_ == "DisruptionTarget").map(|at| conditions.remove(at));
+    let since = old.filter(|c| c.status == "True").and_then(|c| c.last_transition_time);
+    conditions.push(PodCondition {
+        type_: "DisruptionTarget".into(),
+        status: "True".into(),
+        reason: Some("EvictionByEvictionAPI".into()),
+        message: Some("Eviction API: evicting".into()),
+        last_transition_time: since.or_else(|| Some(Time(whole_second()))),
+        observed_generation,
+        ..PodCondition::default()
+    });
 }
 
 /// A pod whose going disrupts nothing.
@@ -148,7 +194,11 @@ fn decrement(budget: &mut PodDisruptionBudget, pod: &Pod) -> Result<bool, ApiErr
         }
     }
     if status.observed_generation.unwrap_or_default() < generation {
-        return Err(refused(Some(format!("The disruption budget {name} is still being processed by the server."))));
+        let mut error = refused(Some(format!("The disruption budget {name} is still being processed by the server.")));
+        if let Some(details) = &mut error.details {
+            details.retry_after_seconds = 10;
+        }
+        return Err(error);
     }
     if status.disrupted_pods.as_ref().is_some_and(|p| p.len() > MAX_DISRUPTED) {
         let mut error = ApiError::new(
@@ -165,9 +215,27 @@ fn decrement(budget: &mut PodDisruptionBudget, pod: &Pod) -> Result<bool, ApiErr
         ))));
     }
     status.disruptions_allowed = Some(allowed - 1);
+    if allowed == 1 {
+        forbid(status, generation);
+    }
     let pod_name = pod.metadata.name.clone().unwrap_or_default();
     status.disrupted_pods.get_or_insert_default().insert(pod_name, Time(whole_second()));
     Ok(true)
+}
+
+/// The last disruption is taken: the condition says so before the budget's controller does.
+fn forbid(status: &mut PodDisruptionBudgetStatus, generation: i64) {
+    let conditions = status.conditions.get_or_insert_default();
+    let old = conditions.iter().position(|c| c.type_ == "DisruptionAllowed").map(|at| conditions.remove(at));
+    let since = old.filter(|c| c.status == "False").map(|c| c.last_transition_time);
+    conditions.push(Condition {
+        type_: "DisruptionAllowed".into(),
+        status: "False".into(),
+        reason: "InsufficientPods".into(),
+        message: String::new(),
+        last_transition_time: since.unwrap_or_else(|| Time(whole_second())),
+        observed_generation: Some(generation),
+    });
 }
 
 fn refused(cause: Option<String>) -> ApiError {

@@ -3,7 +3,7 @@ use crate::{
     cluster::{Cluster, PODS, pod},
     deletion::bind,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 #[tokio::test]
 async fn a_pod_is_bound_once() {
@@ -44,8 +44,52 @@ async fn an_eviction_without_a_budget_deletes() {
     cluster.post(PODS, pod("p")).await.unwrap();
     let eviction = json!({"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": "p"}});
     let done = cluster.post(&format!("{PODS}/p/eviction"), eviction).await.unwrap();
-    assert_eq!(done["status"], "Success");
+    assert_eq!((&done["status"], &done["code"]), (&json!("Success"), &json!(201)));
     assert_eq!(cluster.get(&format!("{PODS}/p")).await.unwrap_err().0, 404);
+}
+
+#[tokio::test]
+async fn an_evicted_pod_says_why_it_goes() {
+    let cluster = Cluster::start().await;
+    let mut held = pod("p");
+    held["metadata"]["finalizers"] = json!(["example.com/held"]);
+    let created = cluster.post(PODS, held).await.unwrap();
+    let version = &created["metadata"]["resourceVersion"];
+    let eviction = |version: &Value| {
+        json!({"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": "p"},
+            "deleteOptions": {"preconditions": {"resourceVersion": version}}})
+    };
+    let (code, _) = cluster.post(&format!("{PODS}/p/eviction"), eviction(&json!("1"))).await.unwrap_err();
+    assert_eq!(code, 409, "another version than the client saw");
+    assert!(cluster.get(&format!("{PODS}/p")).await.unwrap()["status"]["conditions"].is_null());
+    cluster.post(&format!("{PODS}/p/eviction"), eviction(version)).await.unwrap();
+    let pod = cluster.get(&format!("{PODS}/p")).await.unwrap();
+    assert!(pod["metadata"]["deletionTimestamp"].is_string());
+    let mut condition = pod["status"]["conditions"][0].clone();
+    assert!(condition["lastTransitionTime"].take().is_string());
+    let want = json!({"type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI",
+        "message": "Eviction API: evicting", "observedGeneration": 1, "lastTransitionTime": null});
+    assert_eq!(condition, want);
+}
+
+#[tokio::test]
+async fn what_says_nothing_is_not_stored() {
+    let cluster = Cluster::start().await;
+    let mut bare = pod("p");
+    bare["metadata"]["finalizers"] = json!([]);
+    bare["metadata"]["labels"] = json!({});
+    bare["spec"]["hostNetwork"] = json!(false);
+    bare["spec"]["terminationGracePeriodSeconds"] = json!(0);
+    let created = cluster.post(PODS, bare).await.unwrap();
+    for (part, field) in [("metadata", "finalizers"), ("metadata", "labels"), ("spec", "hostNetwork")] {
+        assert!(created[part].get(field).is_none(), "{field}: {created}");
+    }
+    assert_eq!(created["spec"]["terminationGracePeriodSeconds"], 0, "a pointer: zero is a value");
+    let held = json!({"metadata": {"finalizers": ["example.com/held"]}});
+    cluster.patch(&format!("{PODS}/p"), "merge-patch+json", held).await.unwrap();
+    let freed = json!({"metadata": {"$deleteFromPrimitiveList/finalizers": ["example.com/held"]}});
+    let freed = cluster.patch(&format!("{PODS}/p"), "strategic-merge-patch+json", freed).await.unwrap();
+    assert!(freed["metadata"].get("finalizers").is_none(), "{freed}");
 }
 
 #[tokio::test]

@@ -71,6 +71,8 @@ async fn a_disruption_budget_refuses_evictions() {
     let budget = cluster.get(&format!("{budgets}/b")).await.unwrap();
     assert_eq!(budget["status"]["disruptionsAllowed"], 0);
     assert!(budget["status"]["disruptedPods"]["p"].is_string());
+    let condition = &budget["status"]["conditions"][0];
+    assert_eq!((&condition["type"], &condition["status"]), (&json!("DisruptionAllowed"), &json!("False")));
 }
 
 #[tokio::test]
