@@ -13,6 +13,9 @@ pub const PROTOBUF: &str = "application/vnd.kubernetes.protobuf";
 /// The content type of watches in protobuf.
 pub const WATCH_PROTOBUF: &str = "application/vnd.kubernetes.protobuf;stream=watch";
 
+/// What objects are served as.
+pub const OBJECT_TYPES: [&str; 3] = [JSON, YAML, PROTOBUF];
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     Json,
@@ -133,7 +136,7 @@ impl Accept {
         }
         match protobuf {
             Some(form) => Ok(Accept { format: Format::Protobuf, form, ..accept }),
-            None => Err(not_acceptable(&[JSON, YAML, PROTOBUF])),
+            None => Err(not_acceptable(&OBJECT_TYPES)),
         }
     }
 
@@ -144,7 +147,8 @@ impl Accept {
     }
 }
 
-fn not_acceptable(types: &[&str]) -> ApiError {
+/// 406, with the types that can be had.
+pub fn not_acceptable(types: &[&str]) -> ApiError {
     ApiError::not_acceptable(format!("only the following media types are accepted: {}", types.join(", ")))
 }
 

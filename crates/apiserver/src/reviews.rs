@@ -9,6 +9,7 @@ use crate::{
     codec,
     discovery::ApiResource,
     handlers::method_not_allowed,
+    negotiation::{self, Form},
     render,
 };
 use apimachinery::ApiError;
@@ -65,6 +66,10 @@ pub async fn dispatch(ctx: &mut Ctx<'_>, body: RequestBody) -> Result<Response<B
     let Some((_, plural, _, namespaced)) = known else { return Err(ApiError::no_such_path()) };
     if info.verb != "create" || *namespaced == info.namespace.is_empty() || !info.subresource.is_empty() {
         return Err(method_not_allowed());
+    }
+    if ctx.accept.form != Form::Object {
+        // They have neither a table nor metadata to be shown alone.
+        return Err(negotiation::not_acceptable(&negotiation::OBJECT_TYPES));
     }
     let body = codec::body_json(&ctx.parts.headers, body::read(body).await?)?;
     if *plural == "bindings" {

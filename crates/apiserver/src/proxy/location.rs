@@ -48,7 +48,7 @@ fn kubelet(ctx: &Ctx<'_>, node_name: &str) -> Result<(String, u16), ApiError> {
 
 fn to_kubelet(ctx: &Ctx<'_>, node: &str, path: String) -> Result<Destination, ApiError> {
     let (host, port) = kubelet(ctx, node)?;
-    Ok(Destination { tls: true, host, port, path, kubelet: true })
+    Ok(Destination { tls: true, host, port, path, prefix: None, kubelet: true })
 }
 
 /// The container asked for, or the only one.
@@ -173,21 +173,24 @@ fn split_name(text: &str) -> (&str, &str, &str) {
     }
 }
 
-/// The path behind `/proxy`, as the client wrote it, with its query.
-fn behind_proxy(ctx: &Ctx<'_>) -> String {
+/// The path up to `/proxy`, and the one behind it with the query, as the client wrote them.
+fn around_proxy(ctx: &Ctx<'_>) -> (String, String) {
     let raw = ctx.parts.uri.path();
-    let marker = "/proxy";
-    let start = format!("/{}/{}{marker}", ctx.info.resource, ctx.info.name);
-    let rest = match raw.find(&start) {
-        Some(at) => raw.get(at + start.len()..).unwrap_or_default().to_owned(),
+    let start = format!("/{}/{}/proxy", ctx.info.resource, ctx.info.name);
+    let at = match raw.find(&start) {
+        Some(at) => at + start.len(),
         // The name was percent-encoded.
-        None => format!("/{}", ctx.info.rest),
+        None => raw.find("/proxy").map_or(raw.len(), |at| at + "/proxy".len()),
     };
-    let path = if rest.is_empty() { "/".to_owned() } else { rest };
-    match ctx.parts.uri.query() {
-        Some(query) => format!("{path}?{query}"),
-        None => path,
-    }
+    let (prefix, rest) = raw.split_at_checked(at).unwrap_or((raw, ""));
+    let path = if rest.is_empty() { "/" } else { rest };
+    let query = ctx.parts.uri.query().map(|query| format!("?{query}")).unwrap_or_default();
+    (prefix.to_owned(), format!("{path}{query}"))
+}
+
+fn proxied(ctx: &Ctx<'_>, tls: bool, host: String, port: u16, kubelet: bool) -> Destination {
+    let (prefix, path) = around_proxy(ctx);
+    Destination { tls, host, port, path, prefix: Some(prefix), kubelet }
 }
 
 /// Not the server's own loopback, nor what answers on its link, such as a cloud's metadata service. Source:
@@ -223,11 +226,11 @@ pub(super) async fn pod_proxy(ctx: &Ctx<'_>, endpoint: &Endpoint) -> Result<Dest
     } else {
         return port
             .parse()
-            .map(|port| Destination { tls: scheme == "https", host, port, path: behind_proxy(ctx), kubelet: false })
+            .map(|port| proxied(ctx, scheme == "https", host, port, false))
             .map_err(|_| ApiError::bad_request(format!("invalid port {port:?}")));
     };
     let port = port.map_err(|_| ApiError::bad_request("invalid port"))?;
-    Ok(Destination { tls: scheme == "https", host, port, path: behind_proxy(ctx), kubelet: false })
+    Ok(proxied(ctx, scheme == "https", host, port, false))
 }
 
 pub(super) async fn service_proxy(ctx: &Ctx<'_>) -> Result<Destination, ApiError> {
@@ -260,14 +263,7 @@ pub(super) async fn service_proxy(ctx: &Ctx<'_>) -> Result<Destination, ApiError
         let hosts: Vec<&String> = ready.filter_map(|e| e.addresses.first()).collect();
         if let Some(host) = hosts.get(rand::random::<u32>() as usize % hosts.len().max(1)) {
             proxyable(host)?;
-            let tls = scheme == "https";
-            return Ok(Destination {
-                tls,
-                host: (*host).clone(),
-                port: number,
-                path: behind_proxy(ctx),
-                kubelet: false,
-            });
+            return Ok(proxied(ctx, scheme == "https", (*host).clone(), number, false));
         }
     }
     Err(no_endpoints())
@@ -278,9 +274,11 @@ pub(super) async fn node_proxy(ctx: &Ctx<'_>) -> Result<Destination, ApiError> {
     let (host, port) = kubelet(ctx, name)?;
     let own = wanted.is_empty() || wanted == port.to_string();
     let port = if own { port } else { wanted.parse().map_err(|_| ApiError::bad_request("invalid port"))? };
-    proxyable_host(&host, port).await?;
+    if !own {
+        proxyable_host(&host, port).await?;
+    }
     let tls = own || scheme == "https";
-    Ok(Destination { tls, host, port, path: behind_proxy(ctx), kubelet: own })
+    Ok(proxied(ctx, tls, host, port, own))
 }
 
 #[cfg(test)]

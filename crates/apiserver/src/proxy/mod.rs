@@ -2,7 +2,9 @@
 //!
 //! The kubelet's answer is passed on as bytes; after a 101 both connections become one tunnel. What never
 //! leaves the cluster: the client's credentials. Source: `pkg/registry/core/pod/rest`, `pkg/kubelet/client`.
+mod html;
 mod location;
+mod rewrite;
 mod transport;
 mod tunnel;
 
@@ -34,6 +36,8 @@ pub struct Destination {
     pub port: u16,
     /// With its query.
     pub path: String,
+    /// For `/proxy`: the path up to and with it.
+    pub prefix: Option<String>,
     /// A kubelet: our client certificate is shown, and its errors become API errors.
     pub kubelet: bool,
 }
@@ -65,10 +69,13 @@ pub async fn serve(
         ("services", _) => location::service_proxy(ctx).await?,
         _ => location::node_proxy(ctx).await?,
     };
+    if let Some(redirect) = to_root(ctx, &destination) {
+        return Ok(redirect);
+    }
     let log = ctx.info.subresource == "log";
     let request = outgoing(ctx, &destination, body)?;
     let mut answer =
-        ctx.app.kubelets.send(&destination, request).await.map_err(|why| bad_gateway(&destination, &why))?;
+        ctx.app.kubelets.send(&destination, request).await.map_err(|why| unreachable_backend(&destination, &why))?;
 
     if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
         let Some(client) = upgrade else {
@@ -91,7 +98,36 @@ pub async fn serve(
     if log {
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
     }
+    if let Some(prefix) = destination.prefix {
+        let backend = authority(&destination.host, destination.port);
+        let host = request_host(ctx).to_owned();
+        rewrite::answer(rewrite::Base { prefix, backend, host }, &mut response);
+    }
     Ok(response)
+}
+
+/// The root of a backend is a folder: links on its page are relative to that.
+fn to_root(ctx: &Ctx<'_>, destination: &Destination) -> Option<Response<Body>> {
+    let path = ctx.parts.uri.path();
+    let reads = matches!(ctx.parts.method, http::Method::GET | http::Method::HEAD);
+    if !reads || destination.prefix.as_deref() != Some(path) || wants_upgrade(&ctx.parts.headers) {
+        return None;
+    }
+    let query = ctx.parts.uri.query().map(|query| format!("?{query}")).unwrap_or_default();
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::MOVED_PERMANENTLY;
+    response.headers_mut().insert(header::LOCATION, HeaderValue::from_str(&format!("{path}/{query}")).ok()?);
+    Some(response)
+}
+
+/// The host that the client asked for.
+fn request_host<'a>(ctx: &'a Ctx<'_>) -> &'a str {
+    let header = ctx.parts.headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    header.or_else(|| ctx.parts.uri.authority().map(|a| a.as_str())).unwrap_or_default()
+}
+
+fn authority(host: &str, port: u16) -> String {
+    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }
 
 fn text_response() -> Response<Body> {
@@ -131,8 +167,11 @@ async fn connect_admission(ctx: &mut Ctx<'_>, endpoint: &Endpoint) -> Result<(),
     admit::validate(ctx, endpoint, &change, None).await
 }
 
-fn bad_gateway(destination: &Destination, why: &str) -> ApiError {
+fn unreachable_backend(destination: &Destination, why: &str) -> ApiError {
     tracing::info!(host = %destination.host, port = destination.port, why, "proxy");
+    if destination.prefix.is_some() {
+        return ApiError::unavailable(format!("error trying to reach service: {why}"));
+    }
     let message = format!("error dialing backend: {why}");
     let mut error = ApiError::internal(&message);
     error.message = message;
@@ -195,15 +234,16 @@ fn outgoing(ctx: &Ctx<'_>, destination: &Destination, body: RequestBody) -> Resu
             headers.insert(header::UPGRADE, protocol.clone());
         }
     }
-    let host =
-        if destination.host.contains(':') { format!("[{}]", destination.host) } else { destination.host.clone() };
-    let host = HeaderValue::from_str(&format!("{host}:{}", destination.port));
+    let backend = authority(&destination.host, destination.port);
+    let host = if destination.prefix.is_some() { request_host(ctx) } else { "" };
+    let host = HeaderValue::from_str(if host.is_empty() { &backend } else { host });
     headers.insert(header::HOST, host.map_err(|e| ApiError::bad_request(format!("host: {e}")))?);
-    if ctx.info.subresource == "proxy" {
-        let proto = HeaderValue::from_static("https");
-        headers.insert("x-forwarded-proto", proto);
+    if destination.prefix.is_some() {
         if let Ok(uri) = HeaderValue::from_str(ctx.parts.uri.path()) {
             headers.insert("x-forwarded-uri", uri);
+        }
+        if rewrite::wants_pages(&ctx.parts.headers) {
+            headers.remove(header::ACCEPT_ENCODING);
         }
     }
     Ok(request)

@@ -61,7 +61,7 @@ impl KubeletTransport {
         let tcp = tokio::time::timeout(self.timeout, connect)
             .await
             .map_err(|_| format!("dial tcp {}:{}: i/o timeout", to.host, to.port))?
-            .map_err(|e| format!("dial tcp {}:{}: {e}", to.host, to.port))?;
+            .map_err(|e| format!("dial tcp {}:{}: {}", to.host, to.port, why(&e)))?;
         let _ = tcp.set_nodelay(true);
         if !to.tls {
             return exchange(tcp, request).await;
@@ -74,6 +74,17 @@ impl KubeletTransport {
             .map_err(|_| "TLS handshake timeout".to_owned())?
             .map_err(|e| format!("tls: {e}"))?;
         exchange(tls, request).await
+    }
+}
+
+/// Why there is no connection, in the words that clients of upstream know.
+fn why(error: &std::io::Error) -> String {
+    use std::io::ErrorKind;
+    match error.kind() {
+        ErrorKind::ConnectionRefused => "connect: connection refused".into(),
+        ErrorKind::HostUnreachable => "connect: no route to host".into(),
+        ErrorKind::NetworkUnreachable => "connect: network is unreachable".into(),
+        _ => error.to_string(),
     }
 }
 
