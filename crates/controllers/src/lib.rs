@@ -6,6 +6,7 @@
 pub mod registry;
 pub mod runtime;
 
+mod bootstrap_tokens;
 mod claim;
 mod clusterrole_aggregation;
 mod conditions;
@@ -34,6 +35,7 @@ mod replicaset;
 mod resourcequota;
 mod root_ca;
 mod serve;
+mod service_cidr;
 mod service_pods;
 mod serviceaccount;
 mod serviceaccount_token;

@@ -2,17 +2,17 @@
 //!
 //! To add one: `docs/adding-a-controller.md`.
 use crate::{
-    Concurrency, clusterrole_aggregation, cronjob, csr, daemonset, deployment, disruption, endpoints, endpointslice,
-    endpointslice_mirroring, garbage_collector, job, namespace, node_lifecycle, nodeipam, podgc, protection,
-    replicaset, resourcequota, root_ca,
+    Concurrency, bootstrap_tokens, clusterrole_aggregation, cronjob, csr, daemonset, deployment, disruption, endpoints,
+    endpointslice, endpointslice_mirroring, garbage_collector, job, namespace, node_lifecycle, nodeipam, podgc,
+    protection, replicaset, resourcequota, root_ca,
     runtime::{Controller, Registration, Setup},
-    serviceaccount, serviceaccount_token, statefulset, taint_eviction, ttl, ttl_after_finished, volume_binder,
+    service_cidr, serviceaccount, serviceaccount_token, statefulset, taint_eviction, ttl, ttl_after_finished,
+    volume_binder,
 };
 use std::sync::Arc;
 
 /// Upstream's controllers that are not implemented yet; naming one in `--controllers` is an error.
 pub const NOT_YET: &[(&str, &str)] = &[
-    ("bootstrap-signer-controller", "bootstrapsigner"),
     ("device-taint-eviction-controller", "device-taint-eviction-controller"),
     ("ephemeral-volume-controller", "ephemeral-volume"),
     ("horizontal-pod-autoscaler-controller", "horizontalpodautoscaling"),
@@ -22,11 +22,9 @@ pub const NOT_YET: &[(&str, &str)] = &[
     ("persistentvolume-expander-controller", "persistentvolume-expander"),
     ("resourceclaim-controller", "resourceclaim-controller"),
     ("selinux-warning-controller", "selinux-warning-controller"),
-    ("service-cidr-controller", "service-cidr-controller"),
     ("service-lb-controller", "service"),
     ("storage-version-migrator-controller", "storage-version-migrator-controller"),
     ("storageversion-garbage-collector-controller", "storage-version-gc"),
-    ("token-cleaner-controller", "tokencleaner"),
     ("validatingadmissionpolicy-status-controller", "validatingadmissionpolicy-status-controller"),
     ("volumeattributesclass-protection-controller", "volumeattributesclass-protection-controller"),
 ];
@@ -61,8 +59,11 @@ pub const ALL: &[Registration] = &[
     controller("persistentvolume-binder-controller", "persistentvolume-binder", "persistent-volume-binder", "persistentvolume-controller", |_| 1, volume_binder::start),
     controller("persistentvolumeclaim-protection-controller", "pvc-protection", "pvc-protection-controller", "pvc-protection-controller", |_| 2, protection::start_claims),
     controller("persistentvolume-protection-controller", "pv-protection", "pv-protection-controller", "pv-protection-controller", |_| 2, protection::start_volumes),
+    off(controller("bootstrap-signer-controller", "bootstrapsigner", "bootstrap-signer", "bootstrap-signer-controller", |_| 1, bootstrap_tokens::start_signing)),
+    off(controller("token-cleaner-controller", "tokencleaner", "token-cleaner", "token-cleaner-controller", |_| 1, bootstrap_tokens::start_cleaning)),
     controller("ttl-controller", "ttl", "ttl-controller", "ttl-controller", |_| 1, ttl::start),
     controller("ttl-after-finished-controller", "ttl-after-finished", "ttl-after-finished-controller", "ttl-after-finished-controller", |f| f.concurrent_ttl_after_finished_syncs, ttl_after_finished::start),
+    controller("service-cidr-controller", "service-cidr-controller", "service-cidrs-controller", "service-cidr-controller", |_| 5, service_cidr::start),
     controller("serviceaccount-token-controller", "serviceaccount-token", "", "serviceaccount-token-controller", |f| f.concurrent_serviceaccount_token_syncs, serviceaccount_token::start),
     controller("root-ca-certificate-publisher-controller", "root-ca-cert-publisher", "root-ca-cert-publisher", "root-ca-cert-publisher", |_| 1, root_ca::start),
 ];
@@ -76,6 +77,11 @@ const fn controller(
     start: fn(&mut Setup) -> Result<Arc<dyn Controller>, String>,
 ) -> Registration {
     Registration { name, alias, service_account, source, on_by_default: true, workers, start }
+}
+
+/// Runs only when it is named.
+const fn off(registration: Registration) -> Registration {
+    Registration { on_by_default: false, ..registration }
 }
 
 /// Which controllers `--controllers` selects.

@@ -2,7 +2,7 @@
 //!
 //! Watches nodes. Ranges given out are remembered here as well as read from nodes, because a node's
 //! own record comes back a moment after it was written; so one worker hands them out.
-mod ranges;
+pub mod ranges;
 
 use crate::runtime::{Controller, Failure, Plan, Setup, Write};
 use async_trait::async_trait;

@@ -22,6 +22,19 @@ impl Network {
         self.base | size_mask(Self::width(self.is_v6) - self.prefix)
     }
 
+    /// Whether `other` is a part of this, or the same.
+    pub fn covers(self, other: Network) -> bool {
+        self.is_v6 == other.is_v6 && self.base <= other.base && other.end() <= self.end()
+    }
+
+    pub fn contains(self, address: IpAddr) -> bool {
+        let (number, is_v6) = match address {
+            IpAddr::V4(v4) => (u128::from(v4.to_bits()), false),
+            IpAddr::V6(v6) => (v6.to_bits(), true),
+        };
+        self.is_v6 == is_v6 && self.base <= number && number <= self.end()
+    }
+
     fn overlaps(self, other: Network) -> bool {
         self.is_v6 == other.is_v6 && self.base <= other.end() && other.base <= self.end()
     }
