@@ -5,8 +5,10 @@
 use crate::{Config, Operation, Plugin, Request};
 use apimachinery::ApiError;
 use async_trait::async_trait;
+use auth::{Attributes, Authorizer, Decision};
 use k8s_openapi::api::{
     authentication::v1::TokenRequest,
+    certificates::v1::CertificateSigningRequest,
     coordination::v1::Lease,
     core::v1::{Node, PersistentVolumeClaim, Pod},
     resource::v1::ResourceSlice,
@@ -14,6 +16,9 @@ use k8s_openapi::api::{
 };
 use std::{collections::BTreeMap, sync::Arc};
 use storage::Lookup;
+use x509_parser::{certification_request::X509CertificationRequest, prelude::FromDer};
+
+mod references;
 
 const MIRROR: &str = "kubernetes.io/config.mirror";
 const LEASE_NAMESPACE: &str = "kube-node-lease";
@@ -35,8 +40,13 @@ const KUBELET_LABELS: [&str; 12] = [
 ];
 const KUBELET_LABEL_DOMAINS: [&str; 2] = ["kubelet.kubernetes.io", "node.kubernetes.io"];
 
+/// A role gives kubelets this verb for further audiences: the audience is the resource, the account the name.
+const AUDIENCE_VERB: &str = "request-serviceaccounts-token-audience";
+const KUBELET_SIGNERS: [&str; 2] = ["kubernetes.io/kubelet-serving", "kubernetes.io/kube-apiserver-client-kubelet"];
+
 pub(crate) struct NodeRestriction {
     lookup: Arc<dyn Lookup>,
+    authorizer: Arc<dyn Authorizer>,
 }
 
 type Answer = Result<(), String>;
@@ -62,7 +72,7 @@ fn labels(node: Option<&Node>) -> BTreeMap<&str, &str> {
 
 impl NodeRestriction {
     pub fn new(config: &Config) -> Self {
-        NodeRestriction { lookup: Arc::clone(&config.lookup) }
+        NodeRestriction { lookup: Arc::clone(&config.lookup), authorizer: Arc::clone(&config.authorizer) }
     }
 
     fn stored_pod(&self, request: &Request<'_>) -> Option<Pod> {
@@ -83,13 +93,12 @@ impl NodeRestriction {
             }
             ("", "nodes", _) => own_node(node, request),
             ("", "persistentvolumeclaims", "status") => claim_status(node, request),
-            ("", "persistentvolumeclaims", sub) => {
-                Err(format!("may only update PVC status, not {}", if sub.is_empty() { "the claim" } else { sub }))
-            }
+            ("", "persistentvolumeclaims", _) => Err("may only update PVC status".into()),
             ("", "serviceaccounts", "token") => self.token(node, request),
             ("coordination.k8s.io", "leases", _) => lease(node, request),
             ("storage.k8s.io", "csinodes", _) => csi_node(node, request),
             ("resource.k8s.io", "resourceslices", _) => resource_slice(node, request),
+            ("certificates.k8s.io", "certificatesigningrequests", "") => signing_request(node, request),
             _ => Ok(()),
         }
     }
@@ -124,7 +133,7 @@ impl NodeRestriction {
             return Err(format!("node {node:?} can only create pods with spec.nodeName set to itself"));
         }
         match pod.metadata.owner_references.as_deref().unwrap_or_default() {
-            [] => {}
+            [] => return Err(format!("node {node:?} can only create pods with an owner reference set to itself")),
             [owner] => {
                 if owner.api_version != "v1" || owner.kind != "Node" || owner.name != node {
                     return Err(format!("node {node:?} can only create pods with an owner reference set to itself"));
@@ -151,20 +160,10 @@ impl NodeRestriction {
                 return Err(format!("node {node:?} can only create pods with a single owner reference set to itself"));
             }
         }
-        let spec = pod.spec.as_ref();
-        if spec.is_some_and(|s| s.service_account_name.as_ref().is_some_and(|n| !n.is_empty())) {
-            return Err(format!("node {node:?} can not create pods that reference a service account"));
+        match references::first(pod) {
+            Some(what) => Err(format!("node {node:?} can not create pods that reference {what}")),
+            None => Ok(()),
         }
-        for volume in spec.and_then(|s| s.volumes.as_ref()).into_iter().flatten() {
-            let what = match volume {
-                v if v.secret.is_some() => "secrets",
-                v if v.config_map.is_some() => "configmaps",
-                v if v.persistent_volume_claim.is_some() => "persistentvolumeclaims",
-                _ => continue,
-            };
-            return Err(format!("node {node:?} can not create pods that reference {what}"));
-        }
-        Ok(())
     }
 
     /// Tokens are asked for the pods of the node only. The API server calls this with the token request as the object.
@@ -191,7 +190,30 @@ impl NodeRestriction {
             Some(pod) if bound_to(&pod) != node => {
                 Err("node requested token bound to a pod scheduled on a different node".into())
             }
-            Some(_) => Ok(()),
+            Some(pod) => self.audience(request, &asked, &pod),
+        }
+    }
+
+    /// A token for an audience that the pod does not ask for itself needs a role that says so.
+    fn audience(&self, request: &Request<'_>, asked: &TokenRequest, pod: &Pod) -> Answer {
+        let audiences: &[String] = asked.spec.as_ref().and_then(|s| s.audiences.as_deref()).unwrap_or_default();
+        let audience = match audiences {
+            [] => "",
+            [one] => one,
+            _ => return Err("node may only request 0 or 1 audiences".into()),
+        };
+        if references::audiences(&*self.lookup, pod).any(|named| named == audience) {
+            return Ok(());
+        }
+        let attributes = Attributes {
+            namespace: request.namespace,
+            name: request.name,
+            ..Attributes::resource(request.user, AUDIENCE_VERB, "", audience)
+        };
+        match self.authorizer.authorize(&attributes) {
+            (Decision::Allow, _) => Ok(()),
+            (_, why) if why.is_empty() => Err(format!("audience {audience:?} not found in pod spec volume")),
+            (_, why) => Err(format!("audience {audience:?} not found in pod spec volume, {why}")),
         }
     }
 }
@@ -293,6 +315,24 @@ fn csi_node(node: &str, request: &Request<'_>) -> Answer {
         return Err("can only access CSINode with the same name as the requesting node".into());
     }
     Ok(())
+}
+
+/// A kubelet asks for certificates in its own name only.
+fn signing_request(node: &str, request: &Request<'_>) -> Answer {
+    let Some(csr) = request.typed::<CertificateSigningRequest>() else { return Ok(()) };
+    if request.operation != Operation::Create || !KUBELET_SIGNERS.contains(&csr.spec.signer_name.as_str()) {
+        return Ok(());
+    }
+    let (_, block) = x509_parser::pem::parse_x509_pem(&csr.spec.request.0)
+        .map_err(|_| "unable to parse csr: PEM block type must be CERTIFICATE REQUEST".to_owned())?;
+    let (_, parsed) =
+        X509CertificationRequest::from_der(&block.contents).map_err(|error| format!("unable to parse csr: {error}"))?;
+    let subject = &parsed.certification_request_info.subject;
+    let own = subject.iter_common_name().filter_map(|name| name.as_str().ok()).last();
+    if own.and_then(|name| name.strip_prefix("system:node:")) == Some(node) {
+        return Ok(());
+    }
+    Err(format!("can only create a node CSR with CN=system:node:{node}"))
 }
 
 fn resource_slice(node: &str, request: &Request<'_>) -> Answer {
@@ -406,13 +446,24 @@ mod tests {
                 "spec": {"nodeName": node, "containers": []}})
         };
         let create = |p: Value| answer(Ask::<Pod>::create("", "pods", p));
-        assert_eq!(create(pod("n1", true)).await, "ok");
+        assert!(create(pod("n1", true)).await.contains("with an owner reference set to itself"));
         assert!(create(pod("n1", false)).await.contains("can only create mirror pods"));
         assert!(create(pod("n2", true)).await.contains("spec.nodeName set to itself"));
         let mut owned = pod("n1", true);
         owned["metadata"]["ownerReferences"] =
             json!([{"apiVersion": "v1", "kind": "Node", "name": "n1", "uid": "u1", "controller": true}]);
         assert_eq!(create(owned.clone()).await, "ok");
+        for (field, value, what) in [
+            ("serviceAccountName", json!("x"), "serviceaccounts"),
+            ("imagePullSecrets", json!([{"name": "x"}]), "secrets"),
+            ("containers", json!([{"name": "c", "envFrom": [{"configMapRef": {"name": "x"}}]}]), "configmaps"),
+            ("volumes", json!([{"name": "v", "ephemeral": {}}]), "persistentvolumeclaims"),
+            ("resourceClaims", json!([{"name": "r", "resourceClaimName": "x"}]), "resourceclaims"),
+        ] {
+            let mut pod = owned.clone();
+            pod["spec"][field] = value;
+            assert_eq!(create(pod).await, format!("node \"n1\" can not create pods that reference {what}"));
+        }
         owned["metadata"]["ownerReferences"][0]["uid"] = json!("u2");
         assert_eq!(create(owned).await, "node n1 UID mismatch: expected u1 got u2");
         let delete = |p: Value| answer(Ask::<Pod>::delete("", "pods", p));
@@ -421,6 +472,50 @@ mod tests {
         let status = |p: Value, q: Value| answer(Ask::<Pod>::update("", "pods", p, q).on("status"));
         assert_eq!(status(pod("n1", false), pod("n1", false)).await, "ok");
         assert!(status(pod("n2", false), pod("n2", false)).await.contains("can only update pod status"));
+    }
+
+    #[tokio::test]
+    async fn tokens_are_for_audiences_that_the_pod_names() {
+        let token = json!({"path": "t", "audience": "vault"});
+        let pod = json!({"metadata": {"name": "p", "namespace": "ns", "uid": "u"}, "spec": {"nodeName": "n1",
+            "containers": [], "volumes": [{"name": "v", "projected": {"sources": [{"serviceAccountToken": token}]}}]}});
+        let ask = |audiences: Value| {
+            let bound = json!({"kind": "Pod", "apiVersion": "v1", "name": "p", "uid": "u"});
+            let request = json!({"metadata": {"name": "sa", "namespace": "ns"},
+                "spec": {"audiences": audiences, "boundObjectRef": bound}});
+            Ask::<TokenRequest>::create("", "serviceaccounts", request).on("token").by(kubelet())
+        };
+        let cluster = Cluster::default().with("pods", pod);
+        let plugin = NodeRestriction::new(&cluster.config());
+        ask(json!(["vault"])).run(&plugin).await.expect("the pod's own audience");
+        let refused = ask(json!(["other"])).refusal(&plugin).await;
+        assert!(refused.ends_with("audience \"other\" not found in pod spec volume"), "{refused}");
+        let refused = ask(json!(["vault", "other"])).refusal(&plugin).await;
+        assert!(refused.ends_with("node may only request 0 or 1 audiences"), "{refused}");
+        assert!(ask(json!([])).refusal(&plugin).await.contains("audience \"\" not found"));
+        let allowed = cluster.clone().allow("request-serviceaccounts-token-audience other sa");
+        let plugin = NodeRestriction::new(&allowed.config());
+        ask(json!(["other"])).run(&plugin).await.expect("a role says so");
+    }
+
+    #[tokio::test]
+    async fn certificates_are_asked_for_in_the_nodes_own_name() {
+        let csr = |name: &str, signer: &str| {
+            let request = pki::Request { common_name: name.into(), ..pki::Request::default() };
+            let key = pki::PrivateKey::generate().expect("a key");
+            let pem = pki::certificate_request(&request, &key).expect("a request");
+            let request = k8s_openapi::ByteString(pem.into_bytes());
+            answer(Ask::<CertificateSigningRequest>::create(
+                "certificates.k8s.io",
+                "certificatesigningrequests",
+                json!({"metadata": {"name": "x"}, "spec": {"request": request, "signerName": signer}}),
+            ))
+        };
+        let own = "can only create a node CSR with CN=system:node:n1";
+        assert_eq!(csr("system:node:n1", "kubernetes.io/kubelet-serving").await, "ok");
+        assert_eq!(csr("system:node:n2", "kubernetes.io/kubelet-serving").await, own);
+        assert_eq!(csr("system:node:n2", "kubernetes.io/kube-apiserver-client-kubelet").await, own);
+        assert_eq!(csr("x", "example.com/mine").await, "ok");
     }
 
     #[tokio::test]

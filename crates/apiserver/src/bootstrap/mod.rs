@@ -7,7 +7,7 @@ mod kubernetes_service;
 mod service_cidr;
 
 use crate::{App, Error};
-use auth::rbac::bootstrap::{Write, plan};
+use auth::rbac::bootstrap::{Action, Write, plan};
 use http::Request;
 use serde_json::{Value, json};
 use std::{net::IpAddr, sync::Arc, time::Duration};
@@ -102,12 +102,25 @@ async fn apply_policy(client: &kube::Client, write: &Write) -> Result<(), Error>
     } else {
         format!("{GROUP}/namespaces/{}/{}", write.namespace, write.resource)
     };
-    let (method, path) = if write.create { ("POST", path) } else { ("PUT", format!("{path}/{}", write.name)) };
+    let failed = |error| Error::Bootstrap(format!("{} {}: {error}", write.resource, write.name));
+    let own = format!("{path}/{}", write.name);
+    if write.action == Action::Recreate {
+        match send(client, "DELETE", &own, Vec::new()).await {
+            Ok(_) => {}
+            // Another server was faster.
+            Err(kube::Error::Api(status)) if status.code == 404 => {}
+            Err(error) => return Err(failed(error)),
+        }
+    }
+    let (method, path) = match write.action {
+        Action::Create | Action::Recreate => ("POST", path),
+        Action::Update => ("PUT", own),
+    };
     match send(client, method, &path, write.json.clone()).await {
         Ok(_) => Ok(()),
         // Another server was faster.
         Err(kube::Error::Api(status)) if status.code == 409 => Ok(()),
-        Err(error) => Err(Error::Bootstrap(format!("{} {}: {error}", write.resource, write.name))),
+        Err(error) => Err(failed(error)),
     }
 }
 

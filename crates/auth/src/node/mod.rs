@@ -158,14 +158,17 @@ impl NodeAuthorizer {
     }
 
     fn service_account(&self, node: &str, a: &Attributes<'_>) -> Answer {
-        if a.subresource == "token" {
-            if a.verb != "create" {
-                return no("can only create tokens for service accounts");
-            }
-            return self.related(node, a, Wanted::ServiceAccount);
-        }
         // Credential providers of a kubelet look at annotations of the accounts its pods run under.
-        self.get(node, a, Wanted::ServiceAccount)
+        if a.verb == "get" && a.subresource.is_empty() {
+            return self.get(node, a, Wanted::ServiceAccount);
+        }
+        if a.verb != "create" || a.name.is_empty() {
+            return no("can only create tokens for individual service accounts");
+        }
+        if a.subresource != "token" {
+            return no("can only create token subresource of serviceaccount");
+        }
+        self.related(node, a, Wanted::ServiceAccount)
     }
 
     fn resource_slice(&self, node: &str, a: &Attributes<'_>) -> Answer {

@@ -8,6 +8,8 @@ use serde::Deserialize;
 use std::sync::Arc;
 use storage::{Lookup, Revision};
 
+/// The annotation of pods that show a static pod in the API.
+const MIRROR: &str = "kubernetes.io/config.mirror";
 /// Namespaces remembered; past it the memory starts anew.
 const MAX_NAMESPACES: usize = 10_000;
 
@@ -112,9 +114,16 @@ impl Pods {
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Pod {
-    metadata: Named,
+    metadata: Metadata,
     spec: Spec,
     status: Status,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Metadata {
+    name: String,
+    annotations: HashMap<String, serde::de::IgnoredAny>,
 }
 
 #[derive(Default, Deserialize)]
@@ -146,6 +155,7 @@ struct PodResourceClaim {
 #[serde(default, rename_all = "camelCase")]
 struct Status {
     resource_claim_statuses: Vec<PodResourceClaim>,
+    extended_resource_claim_status: Option<PodResourceClaim>,
 }
 
 #[derive(Default, Deserialize)]
@@ -230,12 +240,12 @@ struct PodVolume {
 impl Pod {
     fn refs(self) -> Refs {
         let Pod { metadata, spec, status } = self;
-        let mut refs = Refs {
-            name: metadata.name,
-            node: spec.node_name,
-            service_account: spec.service_account_name,
-            ..Refs::default()
-        };
+        let mut refs = Refs { name: metadata.name, node: spec.node_name, ..Refs::default() };
+        // A kubelet writes its mirror pods itself: they must never give it anything to read.
+        if metadata.annotations.contains_key(MIRROR) {
+            return refs;
+        }
+        refs.service_account = spec.service_account_name;
         refs.secrets.extend(spec.image_pull_secrets.into_iter().map(|s| s.name));
         let containers = spec.containers.into_iter().chain(spec.init_containers).chain(spec.ephemeral_containers);
         for container in containers {
@@ -274,6 +284,7 @@ impl Pod {
             }
         }
         let claims = spec.resource_claims.into_iter().chain(status.resource_claim_statuses);
+        let claims = claims.chain(status.extended_resource_claim_status);
         refs.resource_claims.extend(claims.filter_map(|c| c.resource_claim_name));
         refs
     }

@@ -16,6 +16,13 @@ fn cluster() -> Arc<Objects> {
             {"name": "c", "persistentVolumeClaim": {"claimName": "data"}},
             {"name": "d", "ephemeral": {"volumeClaimTemplate": {}}}]}});
     objects.put("pods", "ns", "web", pod.to_string().as_bytes());
+    let mirror = json!({"metadata": {"name": "static-n1", "annotations": {"kubernetes.io/config.mirror": "x"}},
+        "spec": {"nodeName": "n1", "volumes": [{"name": "a", "secret": {"secretName": "stolen"}}]}});
+    objects.put("pods", "ns", "static-n1", mirror.to_string().as_bytes());
+    let device = json!({"metadata": {"name": "gpu"}, "spec": {"nodeName": "n1"}, "status": {
+        "resourceClaimStatuses": [{"name": "x", "resourceClaimName": "claimed"}],
+        "extendedResourceClaimStatus": {"resourceClaimName": "extended"}}});
+    objects.put("pods", "ns", "gpu", device.to_string().as_bytes());
     let claim = json!({"spec": {"volumeName": "pv1"}});
     objects.put("persistentvolumeclaims", "ns", "data", claim.to_string().as_bytes());
     let volume = json!({"spec": {"claimRef": {"namespace": "ns", "name": "data"},
@@ -50,6 +57,18 @@ fn decisions() {
         (&other, "get", "", "persistentvolumes", "", "pv1", "", false),
         (&node, "create", "", "serviceaccounts/token", "ns", "sa", "", true),
         (&node, "create", "", "serviceaccounts/token", "ns", "default", "", false),
+        (&node, "get", "", "serviceaccounts", "ns", "sa", "", true),
+        (&node, "get", "", "serviceaccounts", "ns", "default", "", false),
+        (&node, "list", "", "serviceaccounts", "ns", "", "", false),
+        (&node, "get", "", "secrets", "ns", "stolen", "", false),
+        (&node, "get", "", "pods", "ns", "static-n1", "", true),
+        (&node, "get", "resource.k8s.io", "resourceclaims", "ns", "claimed", "", true),
+        (&node, "get", "resource.k8s.io", "resourceclaims", "ns", "extended", "", true),
+        (&node, "get", "resource.k8s.io", "resourceclaims", "ns", "other", "", false),
+        (&node, "deletecollection", "resource.k8s.io", "resourceslices", "", "", "spec.nodeName=n1", true),
+        (&node, "deletecollection", "resource.k8s.io", "resourceslices", "", "", "", false),
+        (&node, "create", "events.k8s.io", "events", "ns", "", "", true),
+        (&node, "patch", "", "events", "ns", "x", "", true),
         (&node, "get", "", "pods", "ns", "web", "", true),
         (&other, "get", "", "pods", "ns", "web", "", false),
         (&node, "list", "", "pods", "", "", "spec.nodeName=n1", true),

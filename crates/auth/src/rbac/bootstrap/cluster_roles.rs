@@ -17,7 +17,10 @@ pub(super) const ROLES: &[RoleRow] = &[
     ),
     role(
         "system:monitoring",
-        &[urls("get", "/metrics /metrics/slis /livez /readyz /healthz /livez/* /readyz/* /healthz/*")],
+        &[
+            urls("get", "/metrics /metrics/slis /livez /readyz /healthz /livez/* /readyz/* /healthz/* /flagz /statusz"),
+            rule("get", "core", "nodes/metrics"),
+        ],
     ),
     role(
         "system:basic-user",
@@ -50,9 +53,10 @@ pub(super) const ROLES: &[RoleRow] = &[
                 WRITE,
                 "core",
                 "replicationcontrollers replicationcontrollers/scale serviceaccounts services services/proxy \
-                 persistentvolumeclaims configmaps secrets events",
+                 persistentvolumeclaims configmaps secrets",
             ),
             rule("create", "core", "serviceaccounts/token"),
+            rule(WRITE, "core events.k8s.io", "events"),
             rule(
                 WRITE,
                 "apps",
@@ -86,10 +90,11 @@ pub(super) const ROLES: &[RoleRow] = &[
             rule(
                 READ,
                 "core",
-                "limitranges resourcequotas bindings events pods/status resourcequotas/status namespaces/status \
+                "limitranges resourcequotas bindings pods/status resourcequotas/status namespaces/status \
                  replicationcontrollers/status pods/log",
             ),
             rule(READ, "core", "namespaces"),
+            rule(READ, "core events.k8s.io", "events"),
             rule(READ, "discovery.k8s.io", "endpointslices"),
             rule(
                 READ,
@@ -125,7 +130,8 @@ pub(super) const ROLES: &[RoleRow] = &[
         &[
             rule(READ, "core", "nodes"),
             rule("proxy", "core", "nodes"),
-            rule("*", "core", "nodes/proxy nodes/metrics nodes/stats nodes/log nodes/pods nodes/healthz nodes/configz"),
+            rule("*", "core", "nodes/proxy nodes/metrics nodes/stats nodes/log"),
+            rule("*", "core", "nodes/pods nodes/healthz nodes/configz"),
         ],
     ),
     role(
@@ -156,10 +162,7 @@ pub(super) const ROLES: &[RoleRow] = &[
             rule("create", "core", "serviceaccounts/token"),
         ],
     ),
-    role(
-        "system:kube-dns",
-        &[rule("list watch", "core", "endpoints services"), rule("list watch", "discovery.k8s.io", "endpointslices")],
-    ),
+    role("system:kube-dns", &[rule("list watch", "core", "endpoints services")]),
     role(
         "system:persistent-volume-provisioner",
         &[
@@ -215,8 +218,8 @@ pub(super) const ROLES: &[RoleRow] = &[
             rule("list watch", "core", "services endpoints"),
             rule(READ, "core", "nodes"),
             EVENTS,
-            rule("list watch", "discovery.k8s.io", "endpointslices"),
             rule("list watch", "networking.k8s.io", "servicecidrs"),
+            rule("list watch", "discovery.k8s.io", "endpointslices"),
         ],
     ),
     role(
@@ -225,6 +228,7 @@ pub(super) const ROLES: &[RoleRow] = &[
             EVENTS,
             rule("create", "coordination.k8s.io", "leases"),
             named("get list update watch", "coordination.k8s.io", "leases", "kube-scheduler"),
+            rule(READ_WRITE, "coordination.k8s.io", "leasecandidates"),
             rule(READ, "core", "nodes"),
             rule("get list watch delete", "core", "pods"),
             rule("create", "core", "pods/binding bindings"),
@@ -237,12 +241,17 @@ pub(super) const ROLES: &[RoleRow] = &[
             rule("create", "authentication.k8s.io", "tokenreviews"),
             rule("create", "authorization.k8s.io", "subjectaccessreviews"),
             rule(READ, "storage.k8s.io", "csinodes"),
+            rule(READ, "storage.k8s.io", "volumeattachments"),
             rule(READ, "core", "namespaces"),
             rule(READ, "storage.k8s.io", "csidrivers"),
             rule(READ, "storage.k8s.io", "csistoragecapacities"),
-            rule(READ, "storage.k8s.io", "volumeattachments"),
-            rule(READ, "resource.k8s.io", "deviceclasses resourceclaims resourceslices"),
-            rule("patch update", "resource.k8s.io", "resourceclaims resourceclaims/status"),
+            rule(READ, "resource.k8s.io", "deviceclasses"),
+            rule(READ_UPDATE, "resource.k8s.io", "resourceclaims"),
+            rule(READ_UPDATE, "resource.k8s.io", "resourceclaims/status"),
+            rule("update", "core", "pods/finalizers"),
+            rule(READ, "resource.k8s.io", "resourceslices"),
+            rule("create delete", "resource.k8s.io", "resourceclaims"),
+            rule("update patch", "resource.k8s.io", "resourceclaims/binding"),
         ],
     ),
 ];
@@ -271,8 +280,8 @@ pub(super) const NODE_RULES: &[super::RuleRow] = &[
     rule("get create update patch delete", "storage.k8s.io", "csinodes"),
     rule(READ, "node.k8s.io", "runtimeclasses"),
     rule("get", "resource.k8s.io", "resourceclaims"),
-    rule("deletecollection list watch", "resource.k8s.io", "resourceslices"),
-    rule("get create update patch delete", "resource.k8s.io", "resourceslices"),
+    rule("deletecollection", "resource.k8s.io", "resourceslices"),
+    rule("get", "core", "serviceaccounts"),
 ];
 
 pub(super) const BINDINGS: &[BindingRow] = &[

@@ -108,7 +108,6 @@ pub(super) const ROLES: &[RoleRow] = &[
             rule("update patch", "core", "persistentvolumeclaims/status"),
             rule(READ, "core", "persistentvolumeclaims"),
             EVENTS,
-            rule("get", "core", "services"),
         ],
     ),
     role(
@@ -128,6 +127,18 @@ pub(super) const ROLES: &[RoleRow] = &[
             rule("get list watch create delete", "resource.k8s.io", "resourceclaims"),
             rule("update patch", "resource.k8s.io", "resourceclaims resourceclaims/status"),
             rule("update patch", "core", "pods/status"),
+            EVENTS,
+            rule("update patch", "resource.k8s.io", "resourceclaims/binding"),
+        ],
+    ),
+    role(
+        "system:controller:device-taint-eviction-controller",
+        &[
+            rule("get list watch delete", "core", "pods"),
+            rule("update patch", "core", "pods/status"),
+            rule(READ, "resource.k8s.io", "resourceclaims"),
+            rule(READ, "resource.k8s.io", "resourceslices"),
+            rule(READ, "resource.k8s.io", "deviceclasses"),
             EVENTS,
         ],
     ),
@@ -188,7 +199,6 @@ pub(super) const ROLES: &[RoleRow] = &[
             rule("list watch", "core", "nodes"),
             EVENTS,
             rule("watch", "core", "events"),
-            rule("get", "core", "services"),
         ],
     ),
     role(

@@ -1,7 +1,9 @@
 //! The policy every cluster starts with, and what has to be written for it to hold.
 //!
-//! The data is upstream's v1.36 policy with default feature gates. Reconciliation only ever adds: extra rules and
-//! subjects stay, and `rbac.authorization.kubernetes.io/autoupdate: "false"` keeps an object out of it.
+//! The data is upstream's v1.36 policy with default feature gates; `policy.txt` shows it whole. Reconciliation only
+//! ever adds: extra rules and subjects stay, a label or annotation somebody set stays, and
+//! `rbac.authorization.kubernetes.io/autoupdate: "false"` keeps an object out of it. A binding to another role is made
+//! anew, as a binding's role cannot be changed. Source: `pkg/registry/rbac/reconciliation` (behaviour).
 use super::{aggregation::aggregated_rules, rule::Rule, rule::uncovered};
 use k8s_openapi::{
     api::rbac::v1::{
@@ -31,7 +33,16 @@ pub struct Write {
     pub name: String,
     /// Storage-version JSON; what exists keeps its `metadata`, what is new has no uid or creation time yet.
     pub json: Vec<u8>,
-    pub create: bool,
+    pub action: Action,
+}
+
+/// How an object of the policy comes to be as it should.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    Create,
+    Update,
+    /// Delete what is there, then create.
+    Recreate,
 }
 
 /// A rule as the tables write it: words separated by spaces; `core` is the group with the empty name.
@@ -255,26 +266,43 @@ fn stored<T: DeserializeOwned>(lookup: &dyn Lookup, resource: &str, meta: &Objec
     serde_json::from_slice(&json).ok()
 }
 
-fn write(resource: &'static str, meta: &ObjectMeta, object: &impl Serialize, create: bool) -> Option<Write> {
+fn write(resource: &'static str, meta: &ObjectMeta, object: &impl Serialize, action: Action) -> Option<Write> {
     Some(Write {
         resource,
         namespace: meta.namespace.clone().unwrap_or_default(),
         name: meta.name.clone().unwrap_or_default(),
         json: serde_json::to_vec(object).ok()?,
-        create,
+        action,
     })
 }
 
-trait Meta {
+/// What the four kinds have in common here.
+trait Object {
     fn meta(&self) -> &ObjectMeta;
+    /// The role a binding gives; `None` of roles.
+    fn role_ref(&self) -> Option<&RoleRef>;
 }
 
-macro_rules! meta {
-    ($($kind:ty),*) => { $(impl Meta for $kind { fn meta(&self) -> &ObjectMeta { &self.metadata } })* };
-}
-meta!(ClusterRole, ClusterRoleBinding, Role, RoleBinding);
+macro_rules! object {
+    ($kind:ty, $role_ref:expr) => {
+        impl Object for $kind {
+            fn meta(&self) -> &ObjectMeta {
+                &self.metadata
+            }
 
-fn plan_each<T: Meta + Clone + PartialEq + Serialize + DeserializeOwned>(
+            fn role_ref(&self) -> Option<&RoleRef> {
+                let of: fn(&$kind) -> Option<&RoleRef> = $role_ref;
+                of(self)
+            }
+        }
+    };
+}
+object!(ClusterRole, |_| None);
+object!(Role, |_| None);
+object!(ClusterRoleBinding, |binding| Some(&binding.role_ref));
+object!(RoleBinding, |binding| Some(&binding.role_ref));
+
+fn plan_each<T: Object + Clone + PartialEq + Serialize + DeserializeOwned>(
     lookup: &dyn Lookup,
     resource: &'static str,
     desired: Vec<T>,
@@ -283,13 +311,16 @@ fn plan_each<T: Meta + Clone + PartialEq + Serialize + DeserializeOwned>(
 ) {
     for want in desired {
         match stored::<T>(lookup, resource, want.meta()) {
-            None => writes.extend(write(resource, want.meta(), &want, true)),
+            None => writes.extend(write(resource, want.meta(), &want, Action::Create)),
             Some(have) if is_protected(have.meta()) => {}
+            Some(have) if have.role_ref() != want.role_ref() => {
+                writes.extend(write(resource, want.meta(), &want, Action::Recreate));
+            }
             Some(have) => {
                 let mut next = have.clone();
                 reconcile(&mut next, &want);
                 if next != have {
-                    writes.extend(write(resource, next.meta(), &next, false));
+                    writes.extend(write(resource, next.meta(), &next, Action::Update));
                 }
             }
         }
@@ -319,7 +350,8 @@ fn plan_cluster_roles(lookup: &dyn Lookup, writes: &mut Vec<Write>) {
     for role in &after {
         let have = before.get(&role.metadata.name);
         if have != Some(role) {
-            writes.extend(write("clusterroles", &role.metadata, role, have.is_none()));
+            let action = if have.is_none() { Action::Create } else { Action::Update };
+            writes.extend(write("clusterroles", &role.metadata, role, action));
         }
     }
 }
@@ -330,7 +362,7 @@ fn is_protected(meta: &ObjectMeta) -> bool {
 
 fn reconcile_meta(have: &mut ObjectMeta, want: &ObjectMeta) {
     for (key, value) in want.labels.iter().flatten() {
-        have.labels.get_or_insert_default().insert(key.clone(), value.clone());
+        have.labels.get_or_insert_default().entry(key.clone()).or_insert_with(|| value.clone());
     }
     for (key, value) in want.annotations.iter().flatten() {
         have.annotations.get_or_insert_default().entry(key.clone()).or_insert_with(|| value.clone());
@@ -348,8 +380,13 @@ fn add_missing_rules(have: &mut Option<Vec<PolicyRule>>, want: Option<&Vec<Polic
 
 fn reconcile_cluster_role(have: &mut ClusterRole, want: &ClusterRole) {
     reconcile_meta(&mut have.metadata, &want.metadata);
-    if want.aggregation_rule.is_some() {
-        have.aggregation_rule.get_or_insert_with(|| want.aggregation_rule.clone().unwrap_or_default());
+    if let Some(wanted) = &want.aggregation_rule {
+        let selectors = have.aggregation_rule.get_or_insert_default().cluster_role_selectors.get_or_insert_default();
+        for selector in wanted.cluster_role_selectors.iter().flatten() {
+            if !selectors.contains(selector) {
+                selectors.push(selector.clone());
+            }
+        }
         return;
     }
     add_missing_rules(&mut have.rules, want.rules.as_ref());
@@ -370,13 +407,11 @@ fn add_missing_subjects(have: &mut Option<Vec<Subject>>, want: Option<&Vec<Subje
 
 fn reconcile_cluster_binding(have: &mut ClusterRoleBinding, want: &ClusterRoleBinding) {
     reconcile_meta(&mut have.metadata, &want.metadata);
-    have.role_ref = want.role_ref.clone();
     add_missing_subjects(&mut have.subjects, want.subjects.as_ref());
 }
 
 fn reconcile_binding(have: &mut RoleBinding, want: &RoleBinding) {
     reconcile_meta(&mut have.metadata, &want.metadata);
-    have.role_ref = want.role_ref.clone();
     add_missing_subjects(&mut have.subjects, want.subjects.as_ref());
 }
 

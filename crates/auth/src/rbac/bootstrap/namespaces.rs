@@ -1,5 +1,10 @@
 //! The Roles and RoleBindings of `kube-system` and `kube-public`.
-use super::{BindingRow, EVENTS, READ, RoleRow, bind, named, role, rule};
+use super::{BindingRow, EVENTS, READ, RoleRow, RuleRow, bind, named, role, rule};
+
+const LEADER_LOCKING: &[RuleRow] = &[
+    rule("get watch list create update", "coordination.k8s.io", "leases"),
+    rule("get watch list create update", "coordination.k8s.io", "leasecandidates"),
+];
 
 pub(super) const ROLES: &[(&str, &[RoleRow])] = &[
     (
@@ -12,17 +17,8 @@ pub(super) const ROLES: &[(&str, &[RoleRow])] = &[
             role("system:controller:bootstrap-signer", &[rule(READ, "core", "secrets")]),
             role("system:controller:cloud-provider", &[rule("create get list watch", "core", "configmaps")]),
             role("system:controller:token-cleaner", &[rule("get list watch delete", "core", "secrets"), EVENTS]),
-            role(
-                "system::leader-locking-kube-controller-manager",
-                &[
-                    rule("watch", "core", "configmaps"),
-                    named("get update", "core", "configmaps", "kube-controller-manager"),
-                ],
-            ),
-            role(
-                "system::leader-locking-kube-scheduler",
-                &[rule("watch", "core", "configmaps"), named("get update", "core", "configmaps", "kube-scheduler")],
-            ),
+            role("system::leader-locking-kube-controller-manager", LEADER_LOCKING),
+            role("system::leader-locking-kube-scheduler", LEADER_LOCKING),
         ],
     ),
     (
@@ -45,7 +41,8 @@ pub(super) const BINDINGS: &[(&str, &[BindingRow])] = &[
             },
             bind(
                 "system::leader-locking-kube-controller-manager",
-                "User:system:kube-controller-manager ServiceAccount:kube-system/kube-controller-manager",
+                "User:system:kube-controller-manager ServiceAccount:kube-system/kube-controller-manager \
+                 ServiceAccount:kube-system/leader-election-controller",
             ),
             bind(
                 "system::leader-locking-kube-scheduler",
