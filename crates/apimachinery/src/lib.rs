@@ -2,7 +2,9 @@
 //!
 //! Pure: no I/O, no clock, no randomness. Everything here is safe on hostile input.
 pub mod codec;
+pub mod configuration;
 pub mod duration;
+pub mod feature_gates;
 pub mod field;
 pub mod fields;
 pub mod gvk;

@@ -1,6 +1,7 @@
 //! KubeletConfiguration (kubelet.config.k8s.io/v1beta1) and what it comes to together with the flags.
 //!
-//! An unknown field is an error; a known field this kubelet does not act on is warned about once, by name.
+//! Files of kubeadm pass whole. A field that does not exist is warned about in upstream's words and left out, as upstream
+//! does it for v1beta1; a field this kubelet does not act on is named when its value asks for anything ([`known`]).
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
@@ -12,12 +13,14 @@ use crate::Error;
 use crate::flags::Flags;
 use crate::reserved::Reserved;
 
+mod known;
+
 /// Fields of upstream's type that this kubelet accepts without acting on them.
 const NOT_ACTED_ON: &[&str] = &[
     "configMapAndSecretChangeDetectionStrategy",
     "containerLogMaxWorkers",
     "containerLogMonitorInterval",
-    "contentionProfiling",
+    "contentType",
     "cpuCFSQuotaPeriod",
     "cpuManagerPolicy",
     "cpuManagerPolicyOptions",
@@ -28,6 +31,7 @@ const NOT_ACTED_ON: &[&str] = &[
     "enableDebugFlagsHandler",
     "enableDebuggingHandlers",
     "enableProfilingHandler",
+    "enableServer",
     "enableSystemLogHandler",
     "enableSystemLogQuery",
     "enforceNodeAllocatable",
@@ -38,26 +42,26 @@ const NOT_ACTED_ON: &[&str] = &[
     "evictionPressureTransitionPeriod",
     "evictionSoft",
     "evictionSoftGracePeriod",
-    "featureGates",
     "fileCheckFrequency",
     "flushFrequency",
     "hairpinMode",
     "httpCheckFrequency",
     "imageMaximumGCAge",
     "imagePullCredentialsVerificationPolicy",
-    "ipTablesDropBit",
-    "ipTablesMasqueradeBit",
+    "iptablesDropBit",
+    "iptablesMasqueradeBit",
     "kernelMemcgNotification",
     "kubeAPIBurst",
     "kubeAPIQPS",
-    "kubeReservedCgroup",
     "kubeletCgroups",
+    "kubeReservedCgroup",
     "localStorageCapacityIsolation",
     "logging",
     "makeIPTablesUtilChains",
     "maxOpenFiles",
     "maxParallelImagePulls",
     "memoryManagerPolicy",
+    "memoryReservationPolicy",
     "memorySwap",
     "memoryThrottlingFactor",
     "mergeDefaultEvictionSettings",
@@ -90,6 +94,7 @@ const NOT_ACTED_ON: &[&str] = &[
     "systemCgroups",
     "systemReservedCgroup",
     "tlsCipherSuites",
+    "tlsCurvePreferences",
     "tlsMinVersion",
     "topologyManagerPolicy",
     "topologyManagerPolicyOptions",
@@ -101,7 +106,7 @@ const NOT_ACTED_ON: &[&str] = &[
 ];
 
 #[derive(Debug, Clone, Default, Deserialize, Serialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[serde(rename_all = "camelCase", default)]
 struct File {
     #[serde(rename = "apiVersion")]
     api_version: String,
@@ -140,6 +145,7 @@ struct File {
     node_status_update_frequency: Option<String>,
     fail_swap_on: Option<bool>,
     fail_cgroup_v1: Option<bool>,
+    #[serde(rename = "imageMinimumGCAge")]
     image_minimum_gc_age: Option<String>,
     #[serde(rename = "imageGCHighThresholdPercent")]
     image_gc_high_threshold_percent: Option<u8>,
@@ -154,10 +160,14 @@ struct File {
     kube_reserved: Option<BTreeMap<String, String>>,
     system_reserved: Option<BTreeMap<String, String>>,
     eviction_hard: Option<BTreeMap<String, String>>,
+    feature_gates: BTreeMap<String, bool>,
+    /// All of the file.
+    #[serde(skip)]
+    whole: serde_json::Value,
 }
 
 #[derive(Debug, Clone, Default, Deserialize, Serialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[serde(rename_all = "camelCase", default)]
 struct Authentication {
     x509: X509,
     webhook: Webhook,
@@ -165,14 +175,14 @@ struct Authentication {
 }
 
 #[derive(Debug, Clone, Default, Deserialize, Serialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[serde(rename_all = "camelCase", default)]
 struct X509 {
     #[serde(rename = "clientCAFile")]
     client_ca_file: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize, Serialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[serde(rename_all = "camelCase", default)]
 struct Webhook {
     enabled: Option<bool>,
     #[serde(rename = "cacheTTL")]
@@ -184,13 +194,13 @@ struct Webhook {
 }
 
 #[derive(Debug, Clone, Default, Deserialize, Serialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[serde(rename_all = "camelCase", default)]
 struct Anonymous {
     enabled: Option<bool>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize, Serialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[serde(rename_all = "camelCase", default)]
 struct Authorization {
     mode: Option<String>,
     webhook: Webhook,
@@ -243,7 +253,12 @@ pub struct Config {
     pub client_ca_file: Option<PathBuf>,
     pub anonymous_auth: bool,
     pub token_webhook: bool,
+    /// How long a token's holder is remembered.
+    pub token_ttl: Duration,
     pub authorization: AuthorizationMode,
+    /// How long it is remembered that somebody may, and may not.
+    pub allowed_ttl: Duration,
+    pub refused_ttl: Duration,
     pub node_status_update_frequency: Duration,
     pub fail_swap_on: bool,
     /// KEP-4569: from v1.35 on a host with cgroup v1 is refused unless this says otherwise.
@@ -257,6 +272,8 @@ pub struct Config {
     pub provider_id: Option<String>,
     /// What pods do not get of the machine.
     pub reserved: Reserved,
+    /// The file with upstream's defaults, as a KubeletConfiguration.
+    pub settings: serde_json::Value,
 }
 
 /// Reads the configuration file, if any, and lays the flags over it.
@@ -275,23 +292,26 @@ pub fn load(flags: &Flags) -> Result<Config, Error> {
 }
 
 fn parse(text: &str) -> Result<File, String> {
-    let mut value = apimachinery::codec::yaml::parse(text).map_err(|e| e.to_string())?;
-    if let Some(fields) = value.as_object_mut() {
-        for name in NOT_ACTED_ON {
-            if fields.remove(*name).is_some() {
-                tracing::warn!(
-                    field = name,
-                    "this KubeletConfiguration field is known but not yet supported; it has no effect"
-                );
-            }
-        }
+    let value = known::pruned(apimachinery::codec::yaml::parse(text).map_err(|e| e.to_string())?);
+    let text = |field: &str| value[field].as_str().unwrap_or_default().to_owned();
+    let (kind, version) = (text("kind"), text("apiVersion"));
+    if kind != "KubeletConfiguration" || version != "kubelet.config.k8s.io/v1beta1" {
+        return Err(format!("failed to decode: no kind {kind:?} is registered for version {version:?}"));
     }
-    let file: File = serde_json::from_value(value).map_err(|e| format!("strict decoding error: {e}"))?;
-    if file.kind != "KubeletConfiguration" || file.api_version != "kubelet.config.k8s.io/v1beta1" {
-        return Err(format!("no kind \"{}\" is registered for version \"{}\"", file.kind, file.api_version));
+    if let Some(error) = known::strict_error(&value) {
+        tracing::warn!(error, "Using lenient decoding as strict decoding failed");
     }
-    if file.static_pod_url.as_deref().is_some_and(|url| !url.is_empty()) {
-        return Err("staticPodURL is known but not yet supported".into());
+    for field in known::without_effect(&value, NOT_ACTED_ON)? {
+        tracing::warn!(field, "this KubeletConfiguration field is known but not yet supported; it has no effect");
+    }
+    let mut file: File = serde_json::from_value(value.clone()).map_err(|e| format!("failed to decode: {e}"))?;
+    file.whole = value;
+    if file.static_pod_url.is_some() {
+        return Err("staticPodURL is known but not yet supported by ferrokube".into());
+    }
+    let gates = file.feature_gates.iter().map(|(name, value)| (name.as_str(), *value));
+    for gate in apimachinery::feature_gates::check(gates)? {
+        tracing::warn!(gate, "this feature gate is known; setting it has no effect here");
     }
     Ok(file)
 }
@@ -373,7 +393,10 @@ fn combine(flags: &Flags, file: File) -> Result<Config, Error> {
         client_ca_file: flags.client_ca_file.clone().or(file.authentication.x509.client_ca_file),
         anonymous_auth: flags.anonymous_auth.or(file.authentication.anonymous.enabled).unwrap_or(false),
         token_webhook: flags.authentication_token_webhook.or(file.authentication.webhook.enabled).unwrap_or(true),
+        token_ttl: duration(file.authentication.webhook.cache_ttl, 120)?,
         authorization,
+        allowed_ttl: duration(file.authorization.webhook.cache_authorized_ttl, 300)?,
+        refused_ttl: duration(file.authorization.webhook.cache_unauthorized_ttl, 30)?,
         node_status_update_frequency: duration(file.node_status_update_frequency, 10)?,
         fail_swap_on: flags.fail_swap_on.or(file.fail_swap_on).unwrap_or(true),
         fail_cgroup_v1: file.fail_cgroup_v1.unwrap_or(true),
@@ -385,6 +408,7 @@ fn combine(flags: &Flags, file: File) -> Result<Config, Error> {
         provider_id: file.provider_id.filter(|id| !id.is_empty()),
         reserved: Reserved::parse([&file.kube_reserved, &file.system_reserved], file.eviction_hard.as_ref())
             .map_err(invalid)?,
+        settings: known::effective(&file.whole),
     })
 }
 
@@ -449,8 +473,28 @@ mod tests {
     }
 
     #[test]
-    fn unknown_fields_and_kinds_are_errors() {
-        assert!(parse(&format!("{HEAD}portt: 1\n")).expect_err("unknown").contains("portt"));
-        assert!(parse("apiVersion: v1\nkind: Pod\n").is_err());
+    fn unknown_fields_are_left_out_and_unknown_kinds_and_gates_are_errors() {
+        assert_eq!(parse(&format!("{HEAD}portt: 1\nport: 2\n")).expect("as upstream").port, Some(2));
+        assert_eq!(
+            parse("apiVersion: v1\nkind: Pod\n").expect_err("kind"),
+            "failed to decode: no kind \"Pod\" is registered for version \"v1\""
+        );
+        let gates = parse(&format!("{HEAD}featureGates: {{NoSuchThing: true}}\n"));
+        assert_eq!(gates.expect_err("gate"), "unrecognized feature gate: NoSuchThing");
+        assert!(parse(&format!("{HEAD}featureGates: {{NodeSwap: true, MemoryQoS: true}}\n")).is_ok());
+    }
+
+    /// What `kubeadm init` of v1.36 writes to `/var/lib/kubelet/config.yaml`.
+    #[test]
+    fn a_file_of_kubeadm_passes_whole() {
+        let file = parse(include_str!("config/kubeadm.yaml")).expect("valid");
+        let config = combine(&Flags::default(), file).expect("valid");
+        assert_eq!(config.cgroup_driver.as_deref(), Some("systemd"));
+        assert_eq!(config.static_pod_path, Some("/etc/kubernetes/manifests".into()));
+        assert_eq!(config.token_ttl, Duration::from_secs(120));
+        assert_eq!(config.image_minimum_gc_age, Duration::from_secs(120));
+        assert_eq!(config.runtime_endpoint, "unix:///run/containerd/containerd.sock");
+        assert_eq!(config.settings["rotateCertificates"], true);
+        assert_eq!(config.settings["syncFrequency"], "1m0s");
     }
 }

@@ -1,13 +1,27 @@
 //! `KubeProxyConfiguration`, `kubeproxy.config.k8s.io/v1alpha1`, and what it and the flags come to.
 //!
-//! A field nobody knows is an error. Settings of other proxy modes are accepted, as files of kubeadm carry them;
-//! choosing such a mode is an error.
+//! A field nobody knows is warned about in upstream's words and left out, as upstream does it for v1alpha1. Settings of
+//! other proxy modes are accepted, as files of kubeadm carry them; choosing such a mode is an error. What is set away
+//! from its default and changes nothing here is named in a warning.
 use crate::flags::Flags;
 use serde::Deserialize;
-use std::{path::PathBuf, time::Duration};
+use std::{path::PathBuf, sync::LazyLock, time::Duration};
 
 const API_VERSION: &str = "kubeproxy.config.k8s.io/v1alpha1";
 const KIND: &str = "KubeProxyConfiguration";
+/// Fields that change nothing here.
+const WITHOUT_EFFECT: &[&str] = &[
+    "bindAddress",
+    "configSyncPeriod",
+    "enableProfiling",
+    "oomScoreAdj",
+    "portRange",
+    "showHiddenMetricsForVersion",
+    "windowsRunAsService",
+];
+/// Every field of upstream's type (v1.36) with its default.
+static KNOWN: LazyLock<serde_json::Value> =
+    LazyLock::new(|| apimachinery::codec::yaml::parse(include_str!("known.yaml")).unwrap_or_default());
 const DEFAULT_SYNC_PERIOD: Duration = Duration::from_secs(30);
 const DEFAULT_MIN_SYNC_PERIOD: Duration = Duration::from_secs(1);
 const DEFAULT_MASQUERADE_BIT: u32 = 14;
@@ -30,10 +44,8 @@ pub enum Error {
 
 /// The file as written.
 #[derive(Clone, Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[serde(rename_all = "camelCase", default)]
 pub struct Configuration {
-    api_version: String,
-    kind: String,
     client_connection: ClientConnection,
     hostname_override: String,
     mode: String,
@@ -47,42 +59,26 @@ pub struct Configuration {
     metrics_bind_address: Option<String>,
     bind_address_hard_fail: bool,
     conntrack: Conntrack,
-    // What follows has no meaning here.
-    feature_gates: serde_json::Value,
-    logging: serde_json::Value,
-    bind_address: String,
-    enable_profiling: bool,
-    show_hidden_metrics_for_version: String,
-    iptables: serde_json::Value,
-    ipvs: serde_json::Value,
-    winkernel: serde_json::Value,
-    oom_score_adj: Option<i32>,
-    config_sync_period: String,
-    port_range: String,
-    windows_run_as_service: bool,
+    feature_gates: std::collections::BTreeMap<String, bool>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[serde(rename_all = "camelCase", default)]
 struct ClientConnection {
     kubeconfig: String,
-    #[serde(rename = "acceptContentTypes")]
-    _accept_content_types: String,
-    #[serde(rename = "contentType")]
-    _content_type: String,
     qps: f32,
     burst: i32,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[serde(rename_all = "camelCase", default)]
 struct DetectLocal {
     bridge_interface: String,
     interface_name_prefix: String,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[serde(rename_all = "camelCase", default)]
 struct Nftables {
     masquerade_bit: Option<u32>,
     masquerade_all: bool,
@@ -92,14 +88,12 @@ struct Nftables {
 
 /// Limits of connection tracking.
 #[derive(Clone, Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[serde(rename_all = "camelCase", default)]
 pub struct Conntrack {
     max_per_core: Option<u32>,
     min: Option<u32>,
     tcp_established_timeout: Option<String>,
     tcp_close_wait_timeout: Option<String>,
-    #[serde(rename = "tcpBeLiberal")]
-    _tcp_be_liberal: bool,
     udp_timeout: Option<String>,
     udp_stream_timeout: Option<String>,
 }
@@ -167,28 +161,25 @@ impl Configuration {
     /// # Errors
     /// It is not a valid configuration.
     pub fn parse(text: &str) -> Result<Self, Error> {
-        let parsed: Configuration = serde_saphyr::from_str(text).map_err(|error| Error::Parse(error.to_string()))?;
-        if parsed.kind != KIND || parsed.api_version != API_VERSION {
-            return Err(Error::Kind { kind: parsed.kind, api_version: parsed.api_version });
+        let parse = |error: String| Error::Parse(error);
+        let file = apimachinery::codec::yaml::parse(text).map_err(|error| parse(error.to_string()))?;
+        let word = |field: &str| file[field].as_str().unwrap_or_default().to_owned();
+        let (kind, api_version) = (word("kind"), word("apiVersion"));
+        if kind != KIND || api_version != API_VERSION {
+            return Err(Error::Kind { kind, api_version });
         }
-        let Configuration { feature_gates, logging, iptables, ipvs, winkernel, .. } = &parsed;
-        let Configuration { bind_address, enable_profiling, show_hidden_metrics_for_version, .. } = &parsed;
-        let Configuration { oom_score_adj, config_sync_period, port_range, windows_run_as_service, .. } = &parsed;
-        tracing::debug!(
-            ?feature_gates,
-            ?logging,
-            ?iptables,
-            ?ipvs,
-            ?winkernel,
-            bind_address,
-            enable_profiling,
-            show_hidden_metrics_for_version,
-            ?oom_score_adj,
-            config_sync_period,
-            port_range,
-            windows_run_as_service,
-            "settings without effect"
-        );
+        if let Some(error) = apimachinery::configuration::strict_error(&file, &KNOWN) {
+            tracing::warn!(error, "Using lenient decoding as strict decoding failed");
+        }
+        for field in apimachinery::configuration::changed(&file, &KNOWN, WITHOUT_EFFECT) {
+            tracing::warn!(field, "this KubeProxyConfiguration field is known but not yet supported; it has no effect");
+        }
+        let parsed: Configuration = serde_json::from_value(apimachinery::configuration::without_nulls(file))
+            .map_err(|error| parse(format!("failed to decode: {error}")))?;
+        let gates = parsed.feature_gates.iter().map(|(name, value)| (name.as_str(), *value));
+        for gate in apimachinery::feature_gates::check(gates).map_err(parse)? {
+            tracing::warn!(gate, "this feature gate is known; setting it has no effect here");
+        }
         Ok(parsed)
     }
 }
@@ -353,6 +344,18 @@ mod tests {
         );
     }
 
+    /// What `kubeadm init` of v1.36 puts into the ConfigMap `kube-proxy`.
+    #[test]
+    fn a_file_of_kubeadm_passes_whole() {
+        let text = include_str!("kubeadm.yaml");
+        let file = apimachinery::codec::yaml::parse(text).unwrap();
+        assert_eq!(apimachinery::configuration::strict_error(&file, &KNOWN), None);
+        assert_eq!(apimachinery::configuration::changed(&file, &KNOWN, WITHOUT_EFFECT), [""; 0]);
+        let parsed = Configuration::parse(text).unwrap();
+        assert_eq!(parsed.cluster_cidr, "10.244.0.0/16");
+        assert_eq!((parsed.conntrack.max_per_core(), parsed.conntrack.min()), (32_768, 131_072));
+    }
+
     #[test]
     fn mistakes_are_named() {
         let table: [(&[&str], &str); 5] = [
@@ -367,9 +370,10 @@ mod tests {
             assert!(error.contains(expected), "{arguments:?}: {error}");
         }
         let head = "apiVersion: kubeproxy.config.k8s.io/v1alpha1\nkind: KubeProxyConfiguration\n";
-        assert!(
-            Configuration::parse(&format!("{head}clusterCidr: x")).unwrap_err().to_string().contains("clusterCidr")
-        );
+        let lenient = Configuration::parse(&format!("{head}clusterCidr: x\nclusterCIDR: y")).unwrap();
+        assert_eq!(lenient.cluster_cidr, "y");
+        let gates = Configuration::parse(&format!("{head}featureGates: {{NoSuchThing: true}}")).unwrap_err();
+        assert_eq!(gates.to_string(), "configuration: unrecognized feature gate: NoSuchThing");
         assert!(Configuration::parse("kind: Pod\napiVersion: v1").is_err());
     }
 }

@@ -10,12 +10,20 @@ use crate::{
 };
 use foldhash::HashMap;
 use serde::Deserialize;
-use std::{collections::BTreeMap, path::Path, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    sync::{Arc, LazyLock},
+};
 
 pub const DEFAULT_SCHEDULER_NAME: &str = "default-scheduler";
 const API_VERSION: &str = "kubescheduler.config.k8s.io/v1";
 const KIND: &str = "KubeSchedulerConfiguration";
 const ALL_PLUGINS: &str = "*";
+
+/// Every field of upstream's type (v1.36) with its default.
+static KNOWN: LazyLock<serde_json::Value> =
+    LazyLock::new(|| apimachinery::codec::yaml::parse(include_str!("known.yaml")).unwrap_or_default());
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -41,7 +49,7 @@ pub enum Error {
 
 /// The configuration as written.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct Configuration {
     pub api_version: String,
     pub kind: String,
@@ -84,7 +92,7 @@ fn default_max_backoff() -> u64 {
 
 /// What the file says of leader election; flags win over it where given.
 #[derive(Clone, Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[serde(rename_all = "camelCase", default)]
 pub struct LeaderElection {
     pub leader_elect: Option<bool>,
     pub lease_duration: Option<String>,
@@ -96,7 +104,7 @@ pub struct LeaderElection {
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[serde(rename_all = "camelCase", default)]
 pub struct ClientConnection {
     pub kubeconfig: String,
     #[serde(rename = "acceptContentTypes")]
@@ -108,7 +116,7 @@ pub struct ClientConnection {
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[serde(rename_all = "camelCase", default)]
 pub struct ProfileConfiguration {
     pub scheduler_name: Option<String>,
     pub percentage_of_nodes_to_score: Option<i32>,
@@ -117,7 +125,7 @@ pub struct ProfileConfiguration {
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[serde(rename_all = "camelCase", default)]
 pub struct Plugins {
     multi_point: PluginSet,
     pre_enqueue: PluginSet,
@@ -154,7 +162,7 @@ impl Plugins {
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(default)]
 pub struct PluginSet {
     enabled: Vec<PluginReference>,
     disabled: Vec<PluginReference>,
@@ -167,14 +175,14 @@ impl PluginSet {
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(default)]
 pub struct PluginReference {
     name: String,
     weight: i64,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(default)]
 pub struct PluginConfiguration {
     name: String,
     args: Option<serde_json::Value>,
@@ -231,10 +239,17 @@ impl Configuration {
     /// # Errors
     /// It is not a valid configuration.
     pub fn parse(text: &str) -> Result<Self, Error> {
-        let parsed: Configuration = serde_saphyr::from_str(text).map_err(|error| Error::Parse(error.to_string()))?;
-        if parsed.kind != KIND || parsed.api_version != API_VERSION {
-            return Err(Error::Kind { kind: parsed.kind, api_version: parsed.api_version });
+        let file = apimachinery::codec::yaml::parse(text).map_err(|error| Error::Parse(error.to_string()))?;
+        let word = |field: &str| file[field].as_str().unwrap_or_default().to_owned();
+        let (kind, api_version) = (word("kind"), word("apiVersion"));
+        if kind != KIND || api_version != API_VERSION {
+            return Err(Error::Kind { kind, api_version });
         }
+        if let Some(error) = apimachinery::configuration::strict_error(&file, &KNOWN) {
+            return Err(Error::Parse(error));
+        }
+        let parsed: Configuration = serde_json::from_value(apimachinery::configuration::without_nulls(file))
+            .map_err(|error| Error::Parse(format!("failed to decode: {error}")))?;
         if !parsed.extenders.is_empty() {
             return Err(Error::Unsupported("extenders"));
         }
@@ -373,6 +388,19 @@ impl ProfileConfiguration {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+
+    #[test]
+    fn unknown_fields_are_named_as_upstream_names_them() {
+        let of = |yaml: &str| Configuration::parse(&format!("{HEAD}{yaml}")).unwrap_err().to_string();
+        assert_eq!(
+            of("profile: []\nleaderElection: {foo: 1}\nprofiles: [{plugins: {score: {enable: []}}}]\n"),
+            "configuration: strict decoding error: unknown field \"leaderElection.foo\", unknown field \"profile\", \
+             unknown field \"profiles[0].plugins.score.enable\""
+        );
+        let written = "clientConnection: {kubeconfig: /x, acceptContentTypes: '', contentType: '', qps: 0, burst: 0}\n\
+                       profiles: null\nextenders: null\nenableProfiling: null\n";
+        assert!(Configuration::parse(&format!("{HEAD}{written}")).is_ok());
+    }
 
     const HEAD: &str = "apiVersion: kubescheduler.config.k8s.io/v1\nkind: KubeSchedulerConfiguration\n";
 

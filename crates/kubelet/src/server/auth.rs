@@ -20,11 +20,7 @@ use x509_parser::x509::AttributeTypeAndValue;
 use super::{Error, attributes};
 use crate::config::{AuthorizationMode, Config};
 
-/// Upstream's defaults: `authentication.webhook.cacheTTL` and `authorization.webhook.cache…TTL`.
-const TOKEN_TTL: Duration = Duration::from_secs(2 * 60);
 const BAD_TOKEN_TTL: Duration = Duration::from_secs(10);
-const ALLOWED_TTL: Duration = Duration::from_secs(5 * 60);
-const REFUSED_TTL: Duration = Duration::from_secs(30);
 const REVIEW_TIMEOUT: Duration = Duration::from_secs(10);
 const REMEMBERED: usize = 1024;
 
@@ -88,6 +84,9 @@ pub struct Auth {
     access: Option<kube::Client>,
     known_tokens: Memory<[u8; 32], Option<Arc<User>>>,
     known_access: Memory<Question, bool>,
+    token_ttl: Duration,
+    allowed_ttl: Duration,
+    refused_ttl: Duration,
 }
 
 impl Auth {
@@ -107,6 +106,9 @@ impl Auth {
             access: webhook(config.authorization == AuthorizationMode::Webhook, "authorization")?,
             known_tokens: Memory::new(),
             known_access: Memory::new(),
+            token_ttl: config.token_ttl,
+            allowed_ttl: config.allowed_ttl,
+            refused_ttl: config.refused_ttl,
         })
     }
 
@@ -164,7 +166,7 @@ impl Auth {
             let extra = user.extra.unwrap_or_default();
             Arc::new(User { name: user.username.unwrap_or_default(), uid: user.uid, groups, extra })
         });
-        let ttl = if user.is_some() { TOKEN_TTL } else { BAD_TOKEN_TTL };
+        let ttl = if user.is_some() { self.token_ttl } else { self.token_ttl.min(BAD_TOKEN_TTL) };
         self.known_tokens.put(hash, user.clone(), ttl);
         Ok(user)
     }
@@ -187,7 +189,7 @@ impl Auth {
                         let asked = format!("user={name}, verb={verb}, resource=nodes, subresource={subresource}");
                         (StatusCode::INTERNAL_SERVER_ERROR, format!("Authorization error ({asked})"))
                     })?;
-                    self.known_access.put(question, allowed, if allowed { ALLOWED_TTL } else { REFUSED_TTL });
+                    self.known_access.put(question, allowed, if allowed { self.allowed_ttl } else { self.refused_ttl });
                     allowed
                 }
             };
@@ -286,11 +288,12 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn answers_are_forgotten_in_time_and_never_too_many() {
         let memory = Memory::new();
-        memory.put(1, true, REFUSED_TTL);
+        let ttl = Duration::from_secs(30);
+        memory.put(1, true, ttl);
         assert_eq!(memory.get(&1), Some(true));
-        tokio::time::advance(REFUSED_TTL).await;
+        tokio::time::advance(ttl).await;
         assert_eq!(memory.get(&1), None);
-        (0..5000).for_each(|key| memory.put(key, true, ALLOWED_TTL));
+        (0..5000).for_each(|key| memory.put(key, true, ttl));
         assert!(memory.0.lock().len() <= REMEMBERED);
     }
 }

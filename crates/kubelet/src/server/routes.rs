@@ -126,47 +126,61 @@ async fn running_pods(server: &Server) -> Answer {
     answer::json(&json!({"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": items}))
 }
 
-/// The configuration in effect, under the names of KubeletConfiguration.
+/// The configuration in effect, as a KubeletConfiguration: the file's with upstream's defaults, what flags say over it.
 fn configuration(config: &Config) -> Value {
     let mode = match config.authorization {
         AuthorizationMode::AlwaysAllow => "AlwaysAllow",
         AuthorizationMode::Webhook => "Webhook",
     };
-    json!({
-        "address": config.address,
-        "port": config.port,
-        "healthzBindAddress": config.healthz_address,
-        "healthzPort": config.healthz_port,
-        "staticPodPath": config.static_pod_path,
-        "tlsCertFile": config.tls_cert_file,
-        "tlsPrivateKeyFile": config.tls_private_key_file,
-        "authentication": {
-            "x509": {"clientCAFile": config.client_ca_file},
-            "webhook": {"enabled": config.token_webhook},
-            "anonymous": {"enabled": config.anonymous_auth},
-        },
-        "authorization": {"mode": mode},
-        "registerNode": config.register_node,
-        "registerWithTaints": config.register_with_taints,
-        "clusterDomain": config.cluster_domain,
-        "clusterDNS": config.cluster_dns,
-        "resolvConf": config.resolv_conf,
-        "containerRuntimeEndpoint": config.runtime_endpoint,
-        "imageServiceEndpoint": config.image_endpoint,
-        "cgroupRoot": config.cgroup_root,
-        "cgroupDriver": config.cgroup_driver,
-        "cgroupsPerQOS": config.cgroups_per_qos,
-        "cpuCFSQuota": config.cpu_cfs_quota,
-        "maxPods": config.max_pods,
-        "podCIDR": config.pod_cidr,
-        "podLogsDir": config.pod_logs_dir,
-        "containerLogMaxSize": config.container_log_max_bytes.to_string(),
-        "containerLogMaxFiles": config.container_log_max_files,
-        "nodeStatusUpdateFrequency": format!("{}s", config.node_status_update_frequency.as_secs()),
-        "imageMinimumGCAge": format!("{}s", config.image_minimum_gc_age.as_secs()),
-        "imageGCHighThresholdPercent": config.image_gc_high_percent,
-        "imageGCLowThresholdPercent": config.image_gc_low_percent,
-    })
+    let duration = |duration| apimachinery::duration::format(duration);
+    let authentication = json!({
+        "x509": {"clientCAFile": config.client_ca_file},
+        "webhook": {"enabled": config.token_webhook, "cacheTTL": duration(config.token_ttl)},
+        "anonymous": {"enabled": config.anonymous_auth},
+    });
+    let authorization = json!({"mode": mode, "webhook": {
+        "cacheAuthorizedTTL": duration(config.allowed_ttl), "cacheUnauthorizedTTL": duration(config.refused_ttl)}});
+    let mut whole = config.settings.clone();
+    let Some(fields) = whole.as_object_mut() else { return whole };
+    let acted_on = [
+        ("address", json!(config.address)),
+        ("port", json!(config.port)),
+        ("healthzBindAddress", json!(config.healthz_address)),
+        ("healthzPort", json!(config.healthz_port)),
+        ("staticPodPath", json!(config.static_pod_path)),
+        ("tlsCertFile", json!(config.tls_cert_file)),
+        ("tlsPrivateKeyFile", json!(config.tls_private_key_file)),
+        ("authentication", authentication),
+        ("authorization", authorization),
+        ("registerNode", json!(config.register_node)),
+        ("registerWithTaints", json!(config.register_with_taints)),
+        ("clusterDomain", json!(config.cluster_domain)),
+        ("clusterDNS", json!(config.cluster_dns)),
+        ("resolvConf", json!(config.resolv_conf)),
+        ("containerRuntimeEndpoint", json!(config.runtime_endpoint)),
+        ("imageServiceEndpoint", json!(config.image_endpoint)),
+        ("cgroupRoot", json!(config.cgroup_root)),
+        ("cgroupDriver", json!(config.cgroup_driver)),
+        ("cgroupsPerQOS", json!(config.cgroups_per_qos)),
+        ("cpuCFSQuota", json!(config.cpu_cfs_quota)),
+        ("maxPods", json!(config.max_pods)),
+        ("podCIDR", json!(config.pod_cidr)),
+        ("podLogsDir", json!(config.pod_logs_dir)),
+        ("containerLogMaxFiles", json!(config.container_log_max_files)),
+        ("nodeStatusUpdateFrequency", json!(duration(config.node_status_update_frequency))),
+        ("imageMinimumGCAge", json!(duration(config.image_minimum_gc_age))),
+        ("imageGCHighThresholdPercent", json!(config.image_gc_high_percent)),
+        ("imageGCLowThresholdPercent", json!(config.image_gc_low_percent)),
+        ("failSwapOn", json!(config.fail_swap_on)),
+        ("failCgroupV1", json!(config.fail_cgroup_v1)),
+        ("seccompDefault", json!(config.seccomp_default)),
+    ];
+    for (name, value) in acted_on {
+        if !matches!(&value, Value::Null) && value != "" && value.as_array().is_none_or(|list| !list.is_empty()) {
+            fields.insert(name.to_owned(), value);
+        }
+    }
+    whole
 }
 
 #[cfg(test)]
