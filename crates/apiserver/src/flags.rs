@@ -147,9 +147,6 @@ pub struct Flags {
     /// Time to keep serving, not ready, after being told to stop
     #[arg(long, default_value = "0s", help_heading = "Generic flags")]
     pub shutdown_delay_duration: GoDuration,
-    /// A set of key=value pairs that turn API features on or off
-    #[arg(long, value_delimiter = ',', help_heading = "Generic flags")]
-    pub feature_gates: Vec<String>,
 
     /// Enables anonymous requests to the secure port
     #[arg(long, default_value_t = true, action = clap::ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true", help_heading = "Authentication flags")]
@@ -245,7 +242,6 @@ impl Default for Flags {
 pub const UNSUPPORTED_FLAGS: &[&str] = &[
     "admission-control-config-file",
     "aggregator-reject-forwarding-redirects",
-    "allow-metric-labels",
     "anonymous-auth-config",
     "apiserver-count",
     "audit-log-batch-buffer-size",
@@ -266,7 +262,6 @@ pub const UNSUPPORTED_FLAGS: &[&str] = &[
     "authorization-policy-file",
     "authorization-webhook-config-file",
     "authorization-webhook-version",
-    "contention-profiling",
     "cors-allowed-origins",
     "default-not-ready-toleration-seconds",
     "default-unreachable-toleration-seconds",
@@ -291,8 +286,6 @@ pub const UNSUPPORTED_FLAGS: &[&str] = &[
     "kubernetes-service-node-port",
     "lease-reuse-duration-seconds",
     "livez-grace-period",
-    "log-flush-frequency",
-    "logging-format",
     "max-connection-bytes-per-sec",
     "oidc-ca-file",
     "oidc-client-id",
@@ -308,31 +301,23 @@ pub const UNSUPPORTED_FLAGS: &[&str] = &[
     "peer-ca-file",
     "permit-address-sharing",
     "permit-port-sharing",
-    "profiling",
-    "proxy-client-cert-file",
-    "proxy-client-key-file",
     "requestheader-allowed-names",
     "requestheader-client-ca-file",
     "requestheader-extra-headers-prefix",
     "requestheader-group-headers",
     "requestheader-uid-headers",
     "requestheader-username-headers",
-    "runtime-config",
     "runtime-config-emulation-forward-compatible",
     "service-account-extend-token-expiration",
     "service-account-signing-endpoint",
-    "show-hidden-metrics-for-version",
     "shutdown-send-retry-after",
     "shutdown-watch-termination-grace-period",
-    "storage-backend",
     "storage-initialization-timeout",
     "storage-media-type",
     "strict-transport-security-directives",
     "tls-cipher-suites",
-    "tls-min-version",
     "tls-sni-cert-key",
     "tracing-config-file",
-    "vmodule",
     "watch-cache",
     "watch-cache-sizes",
 ];

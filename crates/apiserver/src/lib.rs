@@ -33,7 +33,7 @@ mod server;
 mod serving_certificate;
 mod store;
 mod subresources;
-mod version;
+pub mod version;
 
 pub use app::App;
 pub use flags::{Flags, GoDuration, PortRange, UNSUPPORTED_FLAGS};

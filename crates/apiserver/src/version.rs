@@ -24,6 +24,27 @@ pub fn json() -> Vec<u8> {
     crate::pretty::indent(info.to_string().as_bytes())
 }
 
+/// The same as Go prints the struct: what upstream's `--version=raw` says.
+pub fn go_literal() -> String {
+    let fields = [
+        ("Major", "1"),
+        ("Minor", "36"),
+        ("EmulationMajor", ""),
+        ("EmulationMinor", ""),
+        ("MinCompatibilityMajor", ""),
+        ("MinCompatibilityMinor", ""),
+        ("GitVersion", GIT_VERSION),
+        ("GitCommit", ""),
+        ("GitTreeState", "clean"),
+        ("BuildDate", "1970-01-01T00:00:00Z"),
+        ("GoVersion", ""),
+        ("Compiler", "rustc"),
+        ("Platform", &format!("linux/{}", architecture())),
+    ];
+    let shown: Vec<String> = fields.iter().map(|(name, value)| format!("{name}:{value:?}")).collect();
+    format!("version.Info{{{}}}", shown.join(", "))
+}
+
 /// As Go names it.
 fn architecture() -> &'static str {
     match std::env::consts::ARCH {

@@ -1,5 +1,6 @@
 //! Each component alone, with upstream's flags.
-use clap::{ArgMatches, Args, Command, error::ErrorKind};
+use crate::component_flags::{self, Common};
+use clap::{Args, Command, FromArgMatches, error::ErrorKind};
 use std::{ffi::OsString, fmt::Display, future::Future, process::ExitCode};
 use tokio_util::sync::CancellationToken;
 
@@ -62,17 +63,8 @@ fn about(name: &str) -> &'static str {
 }
 
 fn command<F: Args>(name: &'static str) -> Command {
-    let verbosity = clap::Arg::new("v")
-        .short('v')
-        .long("v")
-        .value_name("LEVEL")
-        .value_parser(clap::value_parser!(u8))
-        .default_value("0")
-        .help_heading("Logs flags")
-        .help("Number for the log level verbosity");
-    let command = F::augment_args(Command::new(name).version(env!("CARGO_PKG_VERSION")).arg(verbosity));
     // After the flags: their own description is for readers of the code.
-    command.about(about(name)).long_about(None)
+    component_flags::command::<F>(name).about(about(name)).long_about(None)
 }
 
 /// The name of a flag that clap does not know, if upstream does.
@@ -85,20 +77,47 @@ fn known_upstream(error: &clap::Error, unsupported: &[&str]) -> Option<String> {
     unsupported.contains(&flag.as_str()).then_some(flag)
 }
 
-fn parse<F: Args>(name: &str, words: &[OsString], unsupported: &[&str]) -> Result<(F, ArgMatches), ExitCode> {
+/// Reads the command line; answers `--help` and `--version`, and says what is wrong.
+fn parse<F: Args>(name: &str, words: &[OsString], unsupported: &[&str]) -> Result<(F, Common), ExitCode> {
     let name = NAMES.into_iter().find(|known| *known == name).unwrap_or("ferrokube");
-    let parsed = command::<F>(name).no_binary_name(true).try_get_matches_from(words);
-    let parsed = parsed.and_then(|matches| Ok((F::from_arg_matches(&matches)?, matches)));
-    parsed.map_err(|error| match known_upstream(&error, unsupported) {
-        Some(flag) => {
-            eprintln!("{name}: flag --{flag} is known but not yet supported by ferrokube");
-            ExitCode::FAILURE
-        }
-        None => {
+    let command = command::<F>(name).no_binary_name(true);
+    let parsed = command.clone().try_get_matches_from(component_flags::normalized(words));
+    let parsed = parsed.and_then(|m| Ok((F::from_arg_matches(&m)?, Common::from_arg_matches(&m)?, m)));
+    let (flags, common, matches) = parsed.map_err(|error| refuse(name, &error, unsupported))?;
+    let failed = |why: String| {
+        eprintln!("Error: {why}");
+        ExitCode::FAILURE
+    };
+    if let Some(version) = component_flags::version(&common).map_err(failed)? {
+        println!("{version}");
+        return Err(ExitCode::SUCCESS);
+    }
+    if name == "kubelet" {
+        let warnings = component_flags::deprecations(&command, &matches, kubelet::deprecated_flag);
+        warnings.iter().for_each(|warning| eprintln!("{warning}"));
+    }
+    let format = component_flags::check(name, &common, &matches).map_err(failed)?;
+    let gates = component_flags::gates(&common).map_err(|why| {
+        let given = common.feature_gates.join(",");
+        failed(format!("invalid argument {given:?} for \"--feature-gates\" flag: {why}"))
+    })?;
+    telemetry::init_as(common.verbosity, format);
+    for gate in gates {
+        tracing::warn!(gate, "this feature gate is known; setting it has no effect here");
+    }
+    Ok((flags, common))
+}
+
+fn refuse(name: &str, error: &clap::Error, unsupported: &[&str]) -> ExitCode {
+    match (known_upstream(error, unsupported), component_flags::refusal(name, error)) {
+        (Some(flag), _) => eprintln!("Error: flag --{flag} is known but not yet supported by ferrokube"),
+        (None, Some(text)) => eprintln!("Error: {text}"),
+        (None, None) => {
             let _ = error.print();
-            ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(1))
+            return if error.use_stderr() { ExitCode::FAILURE } else { ExitCode::SUCCESS };
         }
-    })
+    }
+    ExitCode::FAILURE
 }
 
 fn component<F, Run, Done, E>(name: &str, words: &[OsString], unsupported: &[&str], run: Run) -> ExitCode
@@ -108,11 +127,10 @@ where
     Done: Future<Output = Result<(), E>>,
     E: Display,
 {
-    let (flags, matches) = match parse::<F>(name, words, unsupported) {
+    let (flags, _) = match parse::<F>(name, words, unsupported) {
         Ok(parsed) => parsed,
         Err(code) => return code,
     };
-    telemetry::init(matches.get_one::<u8>("v").copied().unwrap_or(0));
     crate::memory::small_pages();
     let runtime = match crate::runtime() {
         Ok(runtime) => runtime,

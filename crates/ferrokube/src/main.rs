@@ -4,6 +4,7 @@
 mod cli;
 mod cluster;
 mod commands;
+mod component_flags;
 mod components;
 mod memory;
 mod search_path;

@@ -281,22 +281,40 @@ pub struct Config {
 /// # Errors
 /// The file cannot be read, is no KubeletConfiguration, has an unknown field, or a value makes no sense.
 pub fn load(flags: &Flags) -> Result<Config, Error> {
-    let file = match &flags.config {
-        None => File::default(),
+    let mut value = match &flags.config {
+        None => serde_json::Value::Null,
         Some(path) => {
             let text = std::fs::read_to_string(path).map_err(|e| Error::config(path, e))?;
-            parse(&text).map_err(|e| Error::config(path, e))?
+            checked(&text).map_err(|e| Error::config(path, e))?
         }
     };
+    flags.fields.over(&mut value);
+    let file = read(value).map_err(|e| match &flags.config {
+        Some(path) => Error::config(path, e),
+        None => Error::Invalid(e),
+    })?;
     combine(flags, file)
 }
 
-fn parse(text: &str) -> Result<File, String> {
+/// A file of the kind, not yet looked at further.
+fn checked(text: &str) -> Result<serde_json::Value, String> {
     let value = known::pruned(apimachinery::codec::yaml::parse(text).map_err(|e| e.to_string())?);
     let text = |field: &str| value[field].as_str().unwrap_or_default().to_owned();
     let (kind, version) = (text("kind"), text("apiVersion"));
     if kind != "KubeletConfiguration" || version != "kubelet.config.k8s.io/v1beta1" {
         return Err(format!("failed to decode: no kind {kind:?} is registered for version {version:?}"));
+    }
+    Ok(value)
+}
+
+#[cfg(test)]
+fn parse(text: &str) -> Result<File, String> {
+    read(checked(text)?)
+}
+
+fn read(value: serde_json::Value) -> Result<File, String> {
+    if value.is_null() {
+        return Ok(File::default());
     }
     if let Some(error) = known::strict_error(&value) {
         tracing::warn!(error, "Using lenient decoding as strict decoding failed");

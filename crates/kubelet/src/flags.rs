@@ -5,55 +5,86 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
+pub use fields::FieldFlags;
+
+mod fields;
+
 /// Upstream flags that are known and not supported yet; using one is an error that says so.
 pub const UNSUPPORTED_FLAGS: &[&str] = &[
-    "--allowed-unsafe-sysctls",
-    "--authorization-webhook-cache-authorized-ttl",
-    "--cloud-config",
-    "--cloud-provider",
-    "--config-dir",
-    "--container-hints",
-    "--contention-profiling",
-    "--cpu-manager-policy",
-    "--cpu-manager-policy-options",
-    "--enable-controller-attach-detach",
-    "--enforce-node-allocatable",
-    "--eviction-hard",
-    "--eviction-minimum-reclaim",
-    "--eviction-soft",
-    "--eviction-soft-grace-period",
-    "--exit-on-lock-contention",
-    "--feature-gates",
-    "--image-credential-provider-bin-dir",
-    "--image-credential-provider-config",
-    "--kube-api-burst",
-    "--kube-api-qps",
-    "--kube-reserved",
-    "--kube-reserved-cgroup",
-    "--kubelet-cgroups",
-    "--local-storage-capacity-isolation",
-    "--lock-file",
-    "--make-iptables-util-chains",
-    "--manifest-url",
-    "--manifest-url-header",
-    "--memory-manager-policy",
-    "--protect-kernel-defaults",
-    "--qos-reserved",
-    "--reserved-cpus",
-    "--reserved-memory",
-    "--rotate-certificates",
-    "--rotate-server-certificates",
-    "--runtime-cgroups",
-    "--seccomp-default",
-    "--system-cgroups",
-    "--system-reserved",
-    "--system-reserved-cgroup",
-    "--tls-cipher-suites",
-    "--tls-min-version",
-    "--topology-manager-policy",
-    "--topology-manager-scope",
-    "--volume-plugin-dir",
+    "boot-id-file",
+    "cloud-config",
+    "cloud-provider",
+    "config-dir",
+    "container-hints",
+    "containerd",
+    "containerd-namespace",
+    "enable-load-reader",
+    "event-storage-age-limit",
+    "event-storage-event-limit",
+    "exit-on-lock-contention",
+    "experimental-allocatable-ignore-eviction",
+    "experimental-mounter-path",
+    "global-housekeeping-interval",
+    "housekeeping-interval",
+    "image-credential-provider-bin-dir",
+    "image-credential-provider-config",
+    "keep-terminated-pod-volumes",
+    "lock-file",
+    "log-cadvisor-usage",
+    "machine-id-file",
+    "max-housekeeping-interval",
+    "maximum-dead-containers",
+    "maximum-dead-containers-per-container",
+    "minimum-container-ttl-duration",
+    "register-schedulable",
+    "storage-driver-buffer-duration",
+    "storage-driver-db",
+    "storage-driver-host",
+    "storage-driver-password",
+    "storage-driver-secure",
+    "storage-driver-table",
+    "storage-driver-user",
 ];
+
+/// Flags besides [`FieldFlags`] that are a field of the configuration file and better set there.
+const FIELDS_TOO: &[&str] = &[
+    "address",
+    "anonymous-auth",
+    "authentication-token-webhook",
+    "authorization-mode",
+    "cgroup-driver",
+    "cgroup-root",
+    "cgroups-per-qos",
+    "client-ca-file",
+    "cluster-dns",
+    "cluster-domain",
+    "container-runtime-endpoint",
+    "fail-swap-on",
+    "healthz-bind-address",
+    "healthz-port",
+    "image-service-endpoint",
+    "max-pods",
+    "pod-cidr",
+    "pod-manifest-path",
+    "port",
+    "register-node",
+    "register-with-taints",
+    "resolv-conf",
+    "tls-cert-file",
+    "tls-private-key-file",
+];
+
+/// Upstream's word on a flag that is deprecated, for `Flag --x has been deprecated, …`.
+pub fn deprecated_flag(flag: &str) -> Option<&'static str> {
+    match flag {
+        "pod-infra-container-image" => Some(
+            "will be removed in a future release. Image garbage collector will get sandbox image information from CRI.",
+        ),
+        "provider-id" => None,
+        _ if FIELDS_TOO.contains(&flag) || fields::is_field(flag) => Some(fields::DEPRECATED),
+        _ => None,
+    }
+}
 
 /// Flags of the kubelet. All fields are public so that the kubelet can be started in a process without a command line.
 #[derive(Debug, Clone, clap::Args)]
@@ -113,6 +144,9 @@ pub struct Flags {
     /// How cgroups are managed: cgroupfs or systemd.
     #[arg(long, help_heading = "Runtime")]
     pub cgroup_driver: Option<String>,
+    /// The cgroup of the container runtime; only its statistics would be shown.
+    #[arg(long, help_heading = "Runtime")]
+    pub runtime_cgroups: Option<String>,
     /// A cgroup of its own for each QoS class and pod.
     #[arg(long, num_args = 0..=1, default_missing_value = "true", help_heading = "Runtime")]
     pub cgroups_per_qos: Option<bool>,
@@ -164,6 +198,8 @@ pub struct Flags {
     /// Refuse to run while swap is on.
     #[arg(long, num_args = 0..=1, default_missing_value = "true", help_heading = "Runtime")]
     pub fail_swap_on: Option<bool>,
+    #[command(flatten)]
+    pub fields: FieldFlags,
 }
 
 impl Default for Flags {
@@ -196,5 +232,7 @@ mod tests {
         assert_eq!(flags.root_dir, PathBuf::from("/var/lib/kubelet"));
         assert_eq!(parse_labels("a=b,c=").map(|l| l.len()), Ok(2));
         assert!(parse_labels("a").is_err());
+        assert!(deprecated_flag("cgroup-driver").is_some() && deprecated_flag("max-open-files").is_some());
+        assert!(deprecated_flag("node-ip").is_none() && deprecated_flag("provider-id").is_none());
     }
 }

@@ -37,7 +37,7 @@ mod status;
 pub mod streaming;
 mod volumes;
 
-pub use flags::{Flags, UNSUPPORTED_FLAGS};
+pub use flags::{Flags, UNSUPPORTED_FLAGS, deprecated_flag};
 pub use run::run;
 
 /// Why a kubelet cannot start.

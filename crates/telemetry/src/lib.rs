@@ -5,4 +5,4 @@ pub mod health;
 pub mod logs;
 pub mod metrics;
 
-pub use logs::init;
+pub use logs::{Format, init, init_as};

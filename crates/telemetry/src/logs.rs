@@ -1,6 +1,8 @@
 //! Structured logs on standard error, with klog's verbosity scale (`-v`).
 use tracing_subscriber::{EnvFilter, fmt, prelude::*};
 
+mod json;
+
 /// What `-v` means: 0–3 is for operators, 4–5 shows decisions, 6 and up shows every request.
 fn directive(verbosity: u8) -> &'static str {
     match verbosity {
@@ -10,12 +12,29 @@ fn directive(verbosity: u8) -> &'static str {
     }
 }
 
+/// How lines look: upstream's `--logging-format`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Format {
+    #[default]
+    Text,
+    Json,
+}
+
 /// Start logging for this process. `RUST_LOG` overrides `-v`. A second call changes nothing.
 pub fn init(verbosity: u8) {
+    init_as(verbosity, Format::Text);
+}
+
+/// [`init`] with a choice of format.
+pub fn init_as(verbosity: u8, format: Format) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(directive(verbosity)));
     let lines = fmt::layer().with_writer(std::io::stderr).with_ansi(false).with_target(true);
+    let registry = tracing_subscriber::registry().with(filter);
     // Fails only when a subscriber is there already: the first one stays.
-    let _ = tracing_subscriber::registry().with(filter).with(lines).try_init();
+    let _ = match format {
+        Format::Text => registry.with(lines).try_init(),
+        Format::Json => registry.with(lines.event_format(json::Json)).try_init(),
+    };
 }
 
 #[cfg(test)]
