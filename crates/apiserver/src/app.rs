@@ -28,6 +28,8 @@ pub struct App {
     pub(crate) kubelets: KubeletTransport,
     /// PEM of `--client-ca-file`, published for extension servers.
     pub(crate) client_ca: Option<String>,
+    /// Of authenticating proxies; PEM.
+    pub(crate) proxy_ca: Option<String>,
 }
 
 /// What is published about service account tokens.

@@ -154,6 +154,24 @@ pub struct Flags {
     /// Requests with a client certificate signed by one of these authorities are authenticated by its CommonName
     #[arg(long, help_heading = "Authentication flags")]
     pub client_ca_file: Option<PathBuf>,
+    /// Authority of the certificates that authenticating proxies show before their headers are trusted
+    #[arg(long, help_heading = "Authentication flags")]
+    pub requestheader_client_ca_file: Option<PathBuf>,
+    /// Common names of those certificates; empty: any name
+    #[arg(long, value_delimiter = ',', help_heading = "Authentication flags")]
+    pub requestheader_allowed_names: Vec<String>,
+    /// Request headers to inspect for usernames; X-Remote-User is common
+    #[arg(long, value_delimiter = ',', help_heading = "Authentication flags")]
+    pub requestheader_username_headers: Vec<String>,
+    /// Request headers to inspect for UIDs; X-Remote-Uid is suggested
+    #[arg(long, value_delimiter = ',', help_heading = "Authentication flags")]
+    pub requestheader_uid_headers: Vec<String>,
+    /// Request headers to inspect for groups; X-Remote-Group is suggested
+    #[arg(long, value_delimiter = ',', help_heading = "Authentication flags")]
+    pub requestheader_group_headers: Vec<String>,
+    /// Request header prefixes to inspect; X-Remote-Extra- is suggested
+    #[arg(long, value_delimiter = ',', help_heading = "Authentication flags")]
+    pub requestheader_extra_headers_prefix: Vec<String>,
     /// File of bearer tokens: token,user,uid,"group1,group2"
     #[arg(long, help_heading = "Authentication flags")]
     pub token_auth_file: Option<PathBuf>,
@@ -301,12 +319,6 @@ pub const UNSUPPORTED_FLAGS: &[&str] = &[
     "peer-ca-file",
     "permit-address-sharing",
     "permit-port-sharing",
-    "requestheader-allowed-names",
-    "requestheader-client-ca-file",
-    "requestheader-extra-headers-prefix",
-    "requestheader-group-headers",
-    "requestheader-uid-headers",
-    "requestheader-username-headers",
     "runtime-config-emulation-forward-compatible",
     "service-account-extend-token-expiration",
     "service-account-signing-endpoint",

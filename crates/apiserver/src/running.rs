@@ -19,6 +19,7 @@ use crate::{
 use arc_swap::ArcSwap;
 use auth::{
     UserInfo,
+    request_header::{RequestHeader, Signed},
     service_account::{Issuer, IssuerConfig, Verifier},
 };
 use std::{
@@ -83,7 +84,11 @@ pub async fn start(flags: Flags, shutdown: CancellationToken) -> Result<Running,
     let service_address = ranges.first().map(|r| r.address(1));
     let serving = serving_certificate::load(&flags, advertised, service_address)?;
     let client_ca = flags.client_ca_file.as_deref().map(read_file).transpose()?;
-    let tls = Arc::new(pki::tls::server_config(&serving.cert_pem, &serving.key_pem, client_ca.as_deref())?);
+    let proxy_ca = flags.requestheader_client_ca_file.as_deref().map(read_file).transpose()?;
+    // Certificates of either authority are let in; which one signed decides what they are good for.
+    let peers: Vec<&str> = client_ca.iter().chain(&proxy_ca).map(String::as_str).collect();
+    let peers = (!peers.is_empty()).then(|| peers.join("\n"));
+    let tls = Arc::new(pki::tls::server_config(&serving.cert_pem, &serving.key_pem, peers.as_deref())?);
     let cidrs = ranges.iter().map(ToString::to_string).collect();
     let root = flags.etcd_prefix.clone();
     let port_range = flags.service_node_port_range;
@@ -92,8 +97,14 @@ pub async fn start(flags: Flags, shutdown: CancellationToken) -> Result<Running,
     // Before the first request: what an older version or a crash left unrecorded must not be given twice.
     let mut repair = Repair::new(allocators.clone());
     let found = repair.once().await.map_err(|e| Error::Store(e.to_string()))?;
-    let app =
-        Arc::new(build(flags, backend, registry, client_ca, allocators, SocketAddr::new(advertised, address.port()))?);
+    let app = Arc::new(build(
+        flags,
+        backend,
+        registry,
+        Authorities { client_ca, proxy_ca },
+        allocators,
+        SocketAddr::new(advertised, address.port()),
+    )?);
     app.health.caches_are_synced();
 
     let served = tokio::spawn(server::serve(listener, tls, app.clone(), shutdown.clone()));
@@ -165,11 +176,40 @@ async fn open_registry(flags: &Flags, backend: &Arc<dyn Backend>) -> Result<Regi
     Ok(Registry::new(stores))
 }
 
+/// Whose client certificates are accepted, PEM.
+struct Authorities {
+    client_ca: Option<String>,
+    /// Of authenticating proxies.
+    proxy_ca: Option<String>,
+}
+
+impl Authorities {
+    /// Only where TLS lets in certificates of proxies too.
+    fn client_signed(&self) -> Result<Option<Signed>, Error> {
+        match (&self.client_ca, &self.proxy_ca) {
+            (Some(ca), Some(_)) => Ok(Some(Arc::new(pki::tls::client_verifier(ca)?))),
+            _ => Ok(None),
+        }
+    }
+
+    fn request_header(&self, flags: &Flags) -> Result<Option<RequestHeader>, Error> {
+        let Some(ca) = &self.proxy_ca else { return Ok(None) };
+        Ok(Some(RequestHeader {
+            signed: Arc::new(pki::tls::client_verifier(ca)?),
+            allowed_names: flags.requestheader_allowed_names.clone(),
+            username_headers: flags.requestheader_username_headers.clone(),
+            uid_headers: flags.requestheader_uid_headers.clone(),
+            group_headers: flags.requestheader_group_headers.clone(),
+            extra_prefixes: flags.requestheader_extra_headers_prefix.clone(),
+        }))
+    }
+}
+
 fn build(
     flags: Flags,
     backend: Arc<dyn Backend>,
     registry: Arc<Registry>,
-    client_ca: Option<String>,
+    authorities: Authorities,
     services: Arc<ServiceAllocators>,
     external: SocketAddr,
 ) -> Result<App, Error> {
@@ -178,7 +218,9 @@ fn build(
     let accounts = service_accounts(&flags, &lookup, external)?;
     let authenticator = auth::authenticator::Union::new(auth::authenticator::Config {
         anonymous: flags.anonymous_auth,
-        client_certificates: client_ca.is_some(),
+        client_certificates: authorities.client_ca.is_some(),
+        client_signed: authorities.client_signed()?,
+        request_header: authorities.request_header(&flags)?,
         static_tokens: flags.token_auth_file.as_deref().map(auth::static_token::Tokens::load).transpose()?,
         bootstrap_tokens: flags.enable_bootstrap_token_auth.then(|| auth::bootstrap_token::Tokens::new(lookup.clone())),
         service_accounts: accounts.verifier,
@@ -207,7 +249,8 @@ fn build(
         health: Health::default(),
         services,
         kubelets: KubeletTransport::new(&flags)?,
-        client_ca,
+        client_ca: authorities.client_ca,
+        proxy_ca: authorities.proxy_ca,
         backend,
         registry,
         flags,

@@ -1,7 +1,8 @@
 //! Authentication: the credentials of a request in, a [`UserInfo`] out.
 //!
-//! Order as upstream: client certificate, then bearer token, then anonymous. A bearer token that nobody accepts is an
+//! Order as upstream: authenticating proxy, client certificate, then bearer token, then anonymous. A bearer token that nobody accepts is an
 //! error even when anonymous requests are allowed.
+use crate::request_header::{RequestHeader, Signed};
 use crate::{UserInfo, bootstrap_token, certificate::Certificates, service_account, static_token};
 use apimachinery::ApiError;
 use async_trait::async_trait;
@@ -46,8 +47,12 @@ pub trait Authenticator: Send + Sync {
 pub struct Config {
     /// `--anonymous-auth`
     pub anonymous: bool,
+    /// `--requestheader-client-ca-file` and friends
+    pub request_header: Option<RequestHeader>,
     /// `--client-ca-file` was given, so that the peer's certificate names a user.
     pub client_certificates: bool,
+    /// Whether that authority has signed a peer; needed where TLS lets in the certificates of others too.
+    pub client_signed: Option<Signed>,
     /// `--token-auth-file`
     pub static_tokens: Option<static_token::Tokens>,
     /// `--service-account-key-file` and friends.
@@ -177,8 +182,17 @@ impl Authenticator for Union {
     /// Never `Ok(None)`: without credentials the answer is anonymous or an error.
     async fn authenticate(&self, credentials: &Credentials<'_>) -> Result<Option<Arc<UserInfo>>, Rejected> {
         let mut refused = None;
+        let peer = credentials.peer_certificates;
+        if let Some(proxy) = &self.config.request_header {
+            match proxy.user(peer, credentials.headers) {
+                Ok(Some(user)) => return Ok(Some(user)),
+                Ok(None) => {}
+                Err(error) => refused = Some(error),
+            }
+        }
         if self.config.client_certificates
-            && let Some(leaf) = credentials.peer_certificates.first()
+            && let Some(leaf) = peer.first()
+            && self.config.client_signed.as_ref().is_none_or(|signed| signed(peer))
         {
             match self.certificates.user(leaf, now()) {
                 Ok(Some(user)) => return Ok(Some(user)),

@@ -10,6 +10,7 @@ pub mod certificate;
 pub mod impersonation;
 pub mod node;
 pub mod rbac;
+pub mod request_header;
 pub mod service_account;
 pub mod static_token;
 #[cfg(test)]

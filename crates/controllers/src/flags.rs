@@ -6,11 +6,7 @@ use std::{net::IpAddr, path::PathBuf, time::Duration};
 pub const UNSUPPORTED_FLAGS: &[&str] = &[
     "allow-untagged-cloud",
     "attach-detach-reconcile-sync-period",
-    "authentication-skip-lookup",
-    "authentication-tolerate-lookup-failure",
-    "authorization-always-allow-paths",
     "cidr-allocator-type",
-    "client-ca-file",
     "cloud-config",
     "cloud-provider",
     "cloud-provider-gce-lb-src-cidrs",
@@ -119,6 +115,24 @@ pub struct Flags {
     /// kubeconfig file with enough rights to create tokenreviews.authentication.k8s.io.
     #[arg(long, help_heading = "Authentication flags", value_name = "FILE")]
     pub authentication_kubeconfig: Option<PathBuf>,
+    /// Requests with a client certificate signed by one of these authorities are authenticated by its common name.
+    #[arg(long, help_heading = "Authentication flags", value_name = "FILE")]
+    pub client_ca_file: Option<PathBuf>,
+    /// Do not look up the cluster's authority of client certificates when --client-ca-file is not given.
+    #[arg(long, help_heading = "Authentication flags", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    pub authentication_skip_lookup: Option<bool>,
+    /// Accepted for compatibility; a failed lookup of the authentication configuration is never fatal here.
+    #[arg(long, help_heading = "Authentication flags", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    pub authentication_tolerate_lookup_failure: Option<bool>,
+    /// A list of HTTP paths to skip during authorization.
+    #[arg(
+        long,
+        help_heading = "Authorization flags",
+        value_delimiter = ',',
+        value_name = "PATHS",
+        default_value = "/healthz,/readyz,/livez"
+    )]
+    pub authorization_always_allow_paths: Vec<String>,
     /// kubeconfig file with enough rights to create subjectaccessreviews.authorization.k8s.io.
     #[arg(long, help_heading = "Authorization flags", value_name = "FILE")]
     pub authorization_kubeconfig: Option<PathBuf>,

@@ -1,16 +1,12 @@
-//! The secure port: `/healthz` for all, `/metrics` for those the API server lets read it.
+//! The secure port: health for all, `/metrics` for those the API server lets read it.
 use crate::{Error, Flags};
-use k8s_openapi::api::{
-    authentication::v1::{TokenReview, TokenReviewSpec},
-    authorization::v1::{NonResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec},
-};
-use kube::{Api, api::PostParams};
+use client::delegated::{self, Delegated};
 use std::{net::SocketAddr, path::Path, sync::Arc};
 use telemetry::{
     health::{self, Guard, Health},
     metrics::Registry,
 };
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, sync::watch};
 use tokio_util::sync::CancellationToken;
 
 /// Listen as the flags say; 0 is no port.
@@ -35,13 +31,25 @@ pub async fn start(
             (pair.cert_pem, pair.key_pem)
         }
     };
-    let tls = pki::tls::server_config(&certificate, &key, None)?;
+    let given = flags.client_ca_file.as_deref().map(read).transpose()?;
+    let config = move |ca: Option<&str>| pki::tls::server_config(&certificate, &key, ca).map(Arc::new);
+    let (sender, tls) = watch::channel(config(given.as_deref())?);
     let address = SocketAddr::new(flags.bind_address, flags.secure_port);
     let listener = TcpListener::bind(address).await.map_err(|source| Error::Listen { address, source })?;
     let authentication = reviewer(flags.authentication_kubeconfig.as_deref(), base).await?;
     let authorization = reviewer(flags.authorization_kubeconfig.as_deref(), base).await?;
-    let health = Health::default().with_metrics(metrics, Some(guard(authentication, authorization)));
-    tokio::spawn(health::serve(listener, Some(Arc::new(tls)), Arc::new(health), shutdown.clone()));
+    if given.is_none() && flags.authentication_skip_lookup != Some(true) {
+        let looked_up =
+            delegated::keep_client_ca(authentication.clone(), shutdown.clone(), move |ca| match config(Some(&ca)) {
+                Ok(config) => drop(sender.send(config)),
+                Err(error) => tracing::error!(%error, "the cluster's authority of client certificates is of no use"),
+            });
+        tokio::spawn(looked_up);
+    }
+    let delegated =
+        Delegated { authentication, authorization, always_allow: flags.authorization_always_allow_paths.clone() };
+    let health = Health::default().with_metrics(metrics, Some(guard(delegated)));
+    tokio::spawn(health::serve(listener, Some(tls), Arc::new(health), shutdown.clone()));
     Ok(())
 }
 
@@ -56,36 +64,12 @@ async fn reviewer(kubeconfig: Option<&Path>, base: &kube::Client) -> Result<kube
     }
 }
 
-/// Delegated authentication and authorization, as upstream's components do it.
-fn guard(authentication: kube::Client, authorization: kube::Client) -> Guard {
-    Arc::new(move |parts, _certificates| {
-        let (tokens, reviews) = (authentication.clone(), authorization.clone());
+fn guard(delegated: Delegated) -> Guard {
+    Arc::new(move |parts, certificates| {
+        let delegated = delegated.clone();
         Box::pin(async move {
-            let bearer = parts.headers.get("authorization").and_then(|value| value.to_str().ok());
-            let Some(token) = bearer.and_then(|value| value.strip_prefix("Bearer ")) else { return false };
-            allowed(tokens, reviews, token, parts.uri.path()).await.unwrap_or_else(|error| {
-                tracing::debug!(%error, "review failed");
-                false
-            })
+            let certificate = certificates.first().map(Vec::as_slice);
+            delegated.admit(certificate, &parts.headers, &parts.method, parts.uri.path()).await
         })
     })
-}
-
-async fn allowed(tokens: kube::Client, reviews: kube::Client, token: &str, path: &str) -> Result<bool, kube::Error> {
-    let spec = TokenReviewSpec { token: token.to_owned(), ..Default::default() };
-    let review = TokenReview { spec, ..Default::default() };
-    let status = Api::all(tokens).create(&PostParams::default(), &review).await?.status.unwrap_or_default();
-    let Some(user) = status.user.filter(|_| status.authenticated == Some(true)) else { return Ok(false) };
-    let attributes = NonResourceAttributes { path: Some(path.to_owned()), verb: Some("get".to_owned()) };
-    let spec = SubjectAccessReviewSpec {
-        user: user.username,
-        groups: user.groups,
-        uid: user.uid,
-        extra: user.extra,
-        non_resource_attributes: Some(attributes),
-        ..Default::default()
-    };
-    let review = SubjectAccessReview { spec, ..Default::default() };
-    let reviewed = Api::all(reviews).create(&PostParams::default(), &review).await?;
-    Ok(reviewed.status.is_some_and(|status| status.allowed))
 }

@@ -61,6 +61,20 @@ pub fn server_config(cert_pem: &str, key_pem: &str, client_ca_pem: Option<&str>)
     Ok(config)
 }
 
+/// Whether a chain, leaf first, is a client's and signed by one of the authorities in `ca_pem`.
+///
+/// # Errors
+/// The PEM cannot be read.
+pub fn client_verifier(ca_pem: &str) -> Result<impl Fn(&[CertificateDer<'_>]) -> bool + Send + Sync + use<>, Error> {
+    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots(ca_pem)?), provider())
+        .build()
+        .map_err(|e| Error::Certificate(e.to_string()))?;
+    Ok(move |chain: &[CertificateDer<'_>]| {
+        let Some((leaf, between)) = chain.split_first() else { return false };
+        verifier.verify_client_cert(leaf, between, rustls_pki_types::UnixTime::now()).is_ok()
+    })
+}
+
 /// A client's side: trusts `ca_pem`, shows `identity` (certificate and key, PEM) when the server asks.
 ///
 /// # Errors

@@ -258,6 +258,22 @@ impl Configuration {
         Ok(parsed)
     }
 
+    /// A file with upstream's defaults filled in, for `/configz`; without a file, the defaults alone.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn effective(path: Option<&Path>) -> Result<serde_json::Value, Error> {
+        let file = match path {
+            None => serde_json::Value::Object(serde_json::Map::new()),
+            Some(path) => {
+                let text = std::fs::read_to_string(path)
+                    .map_err(|source| Error::Read { path: path.display().to_string(), source })?;
+                apimachinery::codec::yaml::parse(&text).map_err(|error| Error::Parse(error.to_string()))?
+            }
+        };
+        Ok(apimachinery::configuration::with_defaults(&file, &KNOWN, &[]))
+    }
+
     fn validate(&self) -> Result<(), Error> {
         let invalid = |field, why: &str| Err(Error::Invalid { field, why: why.to_owned() });
         if self.parallelism <= 0 {

@@ -41,6 +41,9 @@ pub struct Flags {
     /// Requests with a client certificate signed by one of these authorities are authenticated by its common name
     #[arg(long, value_name = "FILE", help_heading = "Authentication flags")]
     pub client_ca_file: Option<PathBuf>,
+    /// Do not look up the cluster's authority of client certificates when --client-ca-file is not given
+    #[arg(long, help_heading = "Authentication flags", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    pub authentication_skip_lookup: Option<bool>,
     /// Accepted for compatibility; a failed lookup of the authentication configuration is never fatal here
     #[arg(long, help_heading = "Authentication flags", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     pub authentication_tolerate_lookup_failure: Option<bool>,
@@ -48,6 +51,15 @@ pub struct Flags {
     /// kubeconfig file with enough rights to create subjectaccessreviews.authorization.k8s.io
     #[arg(long, value_name = "FILE", help_heading = "Authorization flags")]
     pub authorization_kubeconfig: Option<PathBuf>,
+    /// A list of HTTP paths to skip during authorization
+    #[arg(
+        long,
+        value_delimiter = ',',
+        value_name = "PATHS",
+        help_heading = "Authorization flags",
+        default_value = "/healthz,/readyz,/livez"
+    )]
+    pub authorization_always_allow_paths: Vec<String>,
 
     /// Start a leader election client and gain leadership before executing the main loop [default: true]
     #[arg(long, help_heading = "Leader election flags", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
@@ -74,8 +86,6 @@ pub struct Flags {
 
 /// Flags of upstream's kube-scheduler that mean something there and nothing here yet.
 pub const UNSUPPORTED_FLAGS: &[&str] = &[
-    "authentication-skip-lookup",
-    "authorization-always-allow-paths",
     "disable-http2-serving",
     "emulated-version",
     "master",

@@ -56,7 +56,8 @@ pub async fn run(flags: Flags, connection: Option<Connection>, shutdown: Cancell
     };
     let client = throttled(&flags, &configuration, connect(&flags, &configuration, connection).await?);
     let metrics = Arc::new(Metrics::new());
-    serving::start(&flags, &client, &metrics, &shutdown).await?;
+    let effective = json!({"componentconfig": Configuration::effective(flags.config.as_deref())?});
+    serving::start(&flags, &client, &metrics, &effective, &shutdown).await?;
     let host: Arc<str> = Arc::from(host_name());
     let recorder = Recorder::new(client.clone(), config::DEFAULT_SCHEDULER_NAME, "", shutdown.clone());
     let seed = rand::random();

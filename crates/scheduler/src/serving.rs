@@ -1,12 +1,14 @@
-//! Health and metrics over HTTPS on `--secure-port`. Health is open; metrics are for whom the API server lets in.
+//! Health, metrics and `/configz` over HTTPS on `--secure-port`, for whom the API server lets in; health is open.
 use crate::{flags::Flags, metrics::Metrics};
-use client::Connection;
+use client::{
+    Connection,
+    delegated::{self, Delegated},
+};
 use http::request::Parts;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::{net::SocketAddr, path::Path, sync::Arc};
 use telemetry::health::{self, Guard, Health};
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, sync::watch};
 use tokio_util::sync::CancellationToken;
 
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +31,7 @@ pub async fn start(
     flags: &Flags,
     client: &kube::Client,
     metrics: &Metrics,
+    configuration: &Value,
     shutdown: &CancellationToken,
 ) -> Result<(), Error> {
     if flags.secure_port == 0 {
@@ -51,16 +54,29 @@ pub async fn start(
             (pair.cert_pem, pair.key_pem)
         }
     };
-    let client_ca = flags.client_ca_file.as_deref().map(read).transpose()?;
-    let tls = pki::tls::server_config(&cert, &key, client_ca.as_deref())?;
+    let given = flags.client_ca_file.as_deref().map(read).transpose()?;
+    let config = move |ca: Option<&str>| pki::tls::server_config(&cert, &key, ca).map(Arc::new);
+    let (sender, tls) = watch::channel(config(given.as_deref())?);
     let of = async |path: &Option<std::path::PathBuf>| match path {
         Some(path) => Connection::Kubeconfig(path.clone()).client().await,
         None => Ok(client.clone()),
     };
     let authentication = of(&flags.authentication_kubeconfig).await?;
     let authorization = of(&flags.authorization_kubeconfig).await?;
-    let health = Health::default().with_metrics(metrics.registry.clone(), Some(guard(authentication, authorization)));
-    tokio::spawn(health::serve(listener, Some(Arc::new(tls)), Arc::new(health), shutdown.clone()));
+    if given.is_none() && flags.authentication_skip_lookup != Some(true) {
+        let looked_up =
+            delegated::keep_client_ca(authentication.clone(), shutdown.clone(), move |ca| match config(Some(&ca)) {
+                Ok(config) => drop(sender.send(config)),
+                Err(error) => tracing::error!(%error, "the cluster's authority of client certificates is of no use"),
+            });
+        tokio::spawn(looked_up);
+    }
+    let delegated =
+        Delegated { authentication, authorization, always_allow: flags.authorization_always_allow_paths.clone() };
+    let health = Health::default()
+        .with_metrics(metrics.registry.clone(), Some(guard(delegated)))
+        .with_configuration(configuration.to_string());
+    tokio::spawn(health::serve(listener, Some(tls), Arc::new(health), shutdown.clone()));
     Ok(())
 }
 
@@ -69,68 +85,12 @@ fn read(path: impl AsRef<Path>) -> Result<String, Error> {
     std::fs::read_to_string(path).map_err(|source| Error::Read { path: path.display().to_string(), source })
 }
 
-/// Asks the API server who the bearer is (TokenReview) and whether he may (SubjectAccessReview).
-fn guard(authentication: kube::Client, authorization: kube::Client) -> Guard {
+fn guard(delegated: Delegated) -> Guard {
     Arc::new(move |parts: Parts, certificates: Vec<Vec<u8>>| {
-        let (authentication, authorization) = (authentication.clone(), authorization.clone());
+        let delegated = delegated.clone();
         Box::pin(async move {
-            let token = parts.headers.get(http::header::AUTHORIZATION).and_then(|v| v.to_str().ok());
-            let user = match token.and_then(|v| v.strip_prefix("Bearer ")) {
-                Some(token) => bearer(&authentication, token).await,
-                None => certificates.first().and_then(|der| holder(der)),
-            };
-            match user {
-                Some(user) => allowed(&authorization, user, parts.uri.path()).await,
-                None => false,
-            }
+            let certificate = certificates.first().map(Vec::as_slice);
+            delegated.admit(certificate, &parts.headers, &parts.method, parts.uri.path()).await
         })
     })
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct User {
-    username: String,
-    uid: String,
-    groups: Vec<String>,
-    extra: Value,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Review {
-    status: ReviewStatus,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct ReviewStatus {
-    authenticated: bool,
-    allowed: bool,
-    user: User,
-}
-
-/// The user a verified client certificate names.
-fn holder(der: &[u8]) -> Option<User> {
-    let (_, certificate) = x509_parser::parse_x509_certificate(der).ok()?;
-    let subject = certificate.subject();
-    let text = |attribute: &x509_parser::x509::AttributeTypeAndValue<'_>| attribute.as_str().ok().map(str::to_owned);
-    let username = subject.iter_common_name().next().and_then(text)?;
-    Some(User { username, groups: subject.iter_organization().filter_map(text).collect(), ..User::default() })
-}
-
-async fn bearer(client: &kube::Client, token: &str) -> Option<User> {
-    let review = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "spec": {"token": token}});
-    let answer: Review =
-        crate::api::create(client, "/apis/authentication.k8s.io/v1/tokenreviews", &review).await.ok()?;
-    answer.status.authenticated.then_some(answer.status.user)
-}
-
-async fn allowed(client: &kube::Client, user: User, path: &str) -> bool {
-    let spec = json!({"user": user.username, "uid": user.uid, "groups": user.groups, "extra": user.extra,
-        "nonResourceAttributes": {"path": path, "verb": "get"}});
-    let review = json!({"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview", "spec": spec});
-    let answer: Result<Review, _> =
-        crate::api::create(client, "/apis/authorization.k8s.io/v1/subjectaccessreviews", &review).await;
-    answer.is_ok_and(|answer| answer.status.allowed)
 }

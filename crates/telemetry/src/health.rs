@@ -1,6 +1,6 @@
-//! `/healthz`, `/livez`, `/readyz` and `/metrics` of a component, over TLS or plain HTTP.
+//! `/healthz`, `/livez`, `/readyz`, `/metrics` and `/configz` of a component, over TLS or plain HTTP.
 //!
-//! Health is open to all; metrics only to those the component's [`Guard`] lets in.
+//! Every request is first shown to the component's [`Guard`]; without one, health is open and the rest closed.
 //! Source: "Kubernetes API health endpoints"; upstream components answer `ok` and, with `?verbose`,
 //! a line per check.
 use crate::metrics::Registry;
@@ -25,14 +25,18 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 /// One condition of health: the reason when it does not hold.
 pub type Check = Box<dyn Fn() -> Result<(), String> + Send + Sync>;
 
-/// Decides whether a request for metrics is let in; gets the request's head and the peer's DER certificates.
-pub type Guard = Arc<dyn Fn(Parts, Vec<Vec<u8>>) -> BoxFuture<'static, bool> + Send + Sync>;
+/// Lets a request in, or refuses it with a status and a body; gets the request's head and the peer's DER certificates.
+pub type Guard = Arc<dyn Fn(Parts, Vec<Vec<u8>>) -> BoxFuture<'static, Result<(), (StatusCode, String)>> + Send + Sync>;
+
+/// The TLS configuration at each moment: the authority of client certificates may come to be known later.
+pub type Tls = tokio::sync::watch::Receiver<Arc<rustls::ServerConfig>>;
 
 /// What a component says of itself.
 #[derive(Default)]
 pub struct Health {
     checks: Vec<(String, Check)>,
     metrics: Option<Arc<Registry>>,
+    configuration: Option<String>,
     guard: Option<Guard>,
 }
 
@@ -40,6 +44,13 @@ impl Health {
     #[must_use]
     pub fn with_check(mut self, name: &str, check: impl Fn() -> Result<(), String> + Send + Sync + 'static) -> Self {
         self.checks.push((name.to_owned(), Box::new(check)));
+        self
+    }
+
+    /// Serve this JSON under `/configz`.
+    #[must_use]
+    pub fn with_configuration(mut self, json: String) -> Self {
+        self.configuration = Some(json);
         self
     }
 
@@ -72,30 +83,61 @@ impl Health {
         }
     }
 
+    /// The answer to `/livez/<check>`: one check alone.
+    fn one(&self, name: &str) -> (StatusCode, String) {
+        if name == "ping" {
+            return (StatusCode::OK, "ok".into());
+        }
+        match self.checks.iter().find(|(known, _)| known == name) {
+            None => (StatusCode::NOT_FOUND, "404 page not found\n".into()),
+            Some((_, check)) => match check() {
+                Ok(()) => (StatusCode::OK, "ok".into()),
+                Err(why) => (StatusCode::INTERNAL_SERVER_ERROR, format!("internal server error: {why}\n")),
+            },
+        }
+    }
+
+    /// The name of the health path, and of the one check behind it if any.
+    fn health_path(path: &str) -> Option<(&str, Option<&str>)> {
+        let (room, check) = path.strip_prefix('/')?.split_once('/').map_or((&path[1..], None), |(r, c)| (r, Some(c)));
+        let known = matches!(room, "healthz" | "livez" | "readyz");
+        known.then_some((room, check.filter(|check| !check.is_empty())))
+    }
+
     async fn answer(&self, request: Request<Incoming>, certificates: &[Vec<u8>]) -> Response<Full<Bytes>> {
         let (parts, _) = request.into_parts();
         let path = parts.uri.path().to_owned();
-        match (path.as_str(), &self.metrics) {
-            ("/healthz" | "/livez" | "/readyz", _) => {
-                let verbose = parts.uri.query().is_some_and(|q| q.split('&').any(|p| p.starts_with("verbose")));
-                let (status, body) = self.report(&path, verbose);
-                reply(status, "text/plain; charset=utf-8", body)
+        let verbose = parts.uri.query().is_some_and(|q| q.split('&').any(|p| p.starts_with("verbose")));
+        let health = Self::health_path(&path);
+        let admitted = match &self.guard {
+            Some(guard) => guard(parts, certificates.to_vec()).await,
+            None if health.is_some() => Ok(()),
+            None => Err((StatusCode::UNAUTHORIZED, "Unauthorized\n".to_owned())),
+        };
+        if let Err((status, body)) = admitted {
+            let content_type = if body.starts_with('{') { JSON } else { TEXT };
+            return reply(status, content_type, body);
+        }
+        match (health, path.as_str(), &self.metrics, &self.configuration) {
+            (Some((room, None)), ..) => {
+                let (status, body) = self.report(room, verbose);
+                reply(status, TEXT, body)
             }
-            ("/metrics", Some(metrics)) => {
-                let let_in = match &self.guard {
-                    Some(guard) => guard(parts, certificates.to_vec()).await,
-                    None => false,
-                };
-                if let_in {
-                    reply(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", metrics.encode())
-                } else {
-                    reply(StatusCode::UNAUTHORIZED, "text/plain; charset=utf-8", "Unauthorized\n".to_owned())
-                }
+            (Some((_, Some(check))), ..) => {
+                let (status, body) = self.one(check);
+                reply(status, TEXT, body)
             }
-            _ => reply(StatusCode::NOT_FOUND, "text/plain; charset=utf-8", "404 page not found\n".to_owned()),
+            (_, "/metrics", Some(metrics), _) => {
+                reply(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", metrics.encode())
+            }
+            (_, "/configz", _, Some(configuration)) => reply(StatusCode::OK, JSON, configuration.clone()),
+            _ => reply(StatusCode::NOT_FOUND, TEXT, "404 page not found\n".to_owned()),
         }
     }
 }
+
+const TEXT: &str = "text/plain; charset=utf-8";
+const JSON: &str = "application/json";
 
 fn reply(status: StatusCode, content_type: &'static str, body: String) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(Bytes::from(body)));
@@ -105,13 +147,7 @@ fn reply(status: StatusCode, content_type: &'static str, body: String) -> Respon
 }
 
 /// Serve until `shutdown`. With no `tls`, plain HTTP.
-pub async fn serve(
-    listener: TcpListener,
-    tls: Option<Arc<rustls::ServerConfig>>,
-    health: Arc<Health>,
-    shutdown: CancellationToken,
-) {
-    let acceptor = tls.map(tokio_rustls::TlsAcceptor::from);
+pub async fn serve(listener: TcpListener, tls: Option<Tls>, health: Arc<Health>, shutdown: CancellationToken) {
     let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     loop {
         let accepted = tokio::select! {
@@ -124,7 +160,8 @@ pub async fn serve(
             continue;
         };
         let Ok(slot) = slots.clone().try_acquire_owned() else { continue };
-        let (acceptor, health, shutdown) = (acceptor.clone(), health.clone(), shutdown.clone());
+        let acceptor = tls.as_ref().map(|tls| tokio_rustls::TlsAcceptor::from(tls.borrow().clone()));
+        let (health, shutdown) = (health.clone(), shutdown.clone());
         tokio::spawn(async move {
             let serving = async {
                 match acceptor {
@@ -171,5 +208,17 @@ mod tests {
         assert_eq!(status, StatusCode::INTERNAL_SERVER_ERROR);
         assert_eq!(body, "[+]ping ok\n[-]store failed: closed\n[+]log ok\nreadyz check failed\n");
         assert_eq!(Health::default().report("/healthz", false), (StatusCode::OK, "ok".to_owned()));
+        assert_eq!(health.one("store"), (StatusCode::INTERNAL_SERVER_ERROR, "internal server error: closed\n".into()));
+        assert_eq!((health.one("log").0, health.one("ping").0), (StatusCode::OK, StatusCode::OK));
+        assert_eq!(health.one("no").0, StatusCode::NOT_FOUND);
+    }
+
+    #[test]
+    fn health_paths() {
+        assert_eq!(Health::health_path("/livez"), Some(("livez", None)));
+        assert_eq!(Health::health_path("/livez/"), Some(("livez", None)));
+        assert_eq!(Health::health_path("/readyz/ping"), Some(("readyz", Some("ping"))));
+        assert_eq!(Health::health_path("/metrics"), None);
+        assert_eq!(Health::health_path("/"), None);
     }
 }

@@ -157,13 +157,14 @@ async fn get(client: &kube::Client, path: &str) -> Result<Option<Value>, Error> 
 /// `kube-system/extension-apiserver-authentication`: how others that serve API paths recognise clients.
 async fn publish_authentication(app: &App, client: &kube::Client) -> Result<(), Error> {
     const NAME: &str = "extension-apiserver-authentication";
-    let Some(ca) = &app.client_ca else { return Ok(()) };
+    let data = authentication(app);
+    if data.is_empty() {
+        return Ok(());
+    }
     let collection = "/api/v1/namespaces/kube-system/configmaps";
-    let map = json!({
-        "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": NAME}, "data": {"client-ca-file": ca},
-    });
+    let map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": NAME}, "data": data});
     ensure(client, collection, NAME, &map).await?;
-    let patch = json!({"data": {"client-ca-file": ca}}).to_string().into_bytes();
+    let patch = json!({"data": data}).to_string().into_bytes();
     let request = Request::builder()
         .method("PATCH")
         .uri(format!("{collection}/{NAME}"))
@@ -171,4 +172,25 @@ async fn publish_authentication(app: &App, client: &kube::Client) -> Result<(), 
         .body(patch)
         .map_err(|e| Error::Bootstrap(e.to_string()))?;
     client.request::<Value>(request).await.map(drop).map_err(|e| Error::Bootstrap(format!("{NAME}: {e}")))
+}
+
+/// The entries, as upstream writes them: authorities in PEM, lists in JSON.
+fn authentication(app: &App) -> serde_json::Map<String, Value> {
+    let mut data = serde_json::Map::new();
+    let mut add = |key: &str, value: String| data.insert(key.to_owned(), value.into());
+    if let Some(ca) = &app.client_ca {
+        add("client-ca-file", ca.clone());
+    }
+    if let Some(ca) = &app.proxy_ca {
+        let flags = &app.flags;
+        add("requestheader-client-ca-file", ca.clone());
+        add("requestheader-username-headers", json!(flags.requestheader_username_headers).to_string());
+        add("requestheader-group-headers", json!(flags.requestheader_group_headers).to_string());
+        add("requestheader-extra-headers-prefix", json!(flags.requestheader_extra_headers_prefix).to_string());
+        add("requestheader-allowed-names", json!(flags.requestheader_allowed_names).to_string());
+        if !flags.requestheader_uid_headers.is_empty() {
+            add("requestheader-uid-headers", json!(flags.requestheader_uid_headers).to_string());
+        }
+    }
+    data
 }

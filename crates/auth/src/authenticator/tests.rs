@@ -62,3 +62,42 @@ fn accepted_tokens_are_kept_for_ten_seconds() {
     union.review_token_at("wrong", &[], 100).expect_err("bad");
     assert!(union.cache.get("wrong", 100).is_none());
 }
+
+/// A certificate that only the proxies' authority has signed names nobody by itself, whatever it says.
+#[tokio::test]
+async fn a_proxys_certificate_is_no_clients() {
+    let authority = pki::Authority::generate("front-proxy-ca").expect("an authority");
+    let request = pki::Request {
+        common_name: "admin".into(),
+        organizations: vec!["system:masters".into()],
+        usage: pki::Usage { server: false, client: true },
+        ..pki::Request::default()
+    };
+    let pair = authority.issue(&request).expect("a certificate");
+    let peer = pki::tls::certificates(&pair.cert_pem).expect("PEM");
+    let proxies = pki::tls::client_verifier(authority.cert_pem()).expect("an authority");
+    let clients = pki::Authority::generate("ca").expect("an authority");
+    let clients = pki::tls::client_verifier(clients.cert_pem()).expect("an authority");
+    let header = RequestHeader {
+        signed: Arc::new(move |peer| proxies(peer)),
+        allowed_names: Vec::new(),
+        username_headers: vec!["X-Remote-User".into()],
+        uid_headers: Vec::new(),
+        group_headers: vec!["X-Remote-Group".into()],
+        extra_prefixes: Vec::new(),
+    };
+    let union = Union::new(Config {
+        anonymous: true,
+        client_certificates: true,
+        client_signed: Some(Arc::new(move |peer| clients(peer))),
+        request_header: Some(header),
+        ..Config::default()
+    });
+    let ask = async |headers: HeaderMap| {
+        let credentials = Credentials { headers: &headers, peer_certificates: &peer };
+        union.authenticate(&credentials).await.expect("somebody").expect("a user").name.clone()
+    };
+    assert_eq!(ask(HeaderMap::new()).await, "system:anonymous");
+    let headers = HeaderMap::from_iter([("x-remote-user".parse().expect("a name"), HeaderValue::from_static("alice"))]);
+    assert_eq!(ask(headers).await, "alice");
+}

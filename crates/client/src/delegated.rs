@@ -1,0 +1,249 @@
+//! Delegated authentication and authorization: who asks a component something, and may he, as the API server says.
+//!
+//! What scheduler and controller manager do on their secure ports: client certificates of the cluster's authority, bearer
+//! tokens by TokenReview, all else is `system:anonymous`; then a SubjectAccessReview of the path. What cannot be decided
+//! is refused. Source: `k8s.io/apiserver/pkg/server/options` (delegating); texts as upstream's.
+use http::{HeaderMap, Method, StatusCode, header::AUTHORIZATION};
+use k8s_openapi::api::{
+    authentication::v1::{TokenReview, TokenReviewSpec},
+    authorization::v1::{NonResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec},
+    core::v1::ConfigMap,
+};
+use kube::{Api, api::PostParams};
+use std::{collections::BTreeMap, time::Duration};
+use x509_parser::{prelude::FromDer, prelude::X509Certificate, x509::AttributeTypeAndValue};
+
+const REVIEW_TIMEOUT: Duration = Duration::from_secs(10);
+const AUTHENTICATED: &str = "system:authenticated";
+
+/// A refusal: status and the JSON of a `Status`.
+pub type Refusal = (StatusCode, String);
+
+/// How to ask.
+#[derive(Clone)]
+pub struct Delegated {
+    /// May create TokenReviews.
+    pub authentication: kube::Client,
+    /// May create SubjectAccessReviews.
+    pub authorization: kube::Client,
+    /// Paths that need no authorization; a `*` at the end stands for anything.
+    pub always_allow: Vec<String>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct User {
+    name: String,
+    uid: Option<String>,
+    groups: Vec<String>,
+    extra: BTreeMap<String, Vec<String>>,
+}
+
+/// Upstream's default of `--authorization-always-allow-paths`.
+pub const ALWAYS_ALLOW: [&str; 3] = ["/healthz", "/readyz", "/livez"];
+
+fn status(code: StatusCode, reason: &str, message: &str) -> Refusal {
+    let body = serde_json::json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+        "message": message, "reason": reason, "code": code.as_u16()});
+    (code, format!("{body}\n"))
+}
+
+fn unauthorized() -> Refusal {
+    status(StatusCode::UNAUTHORIZED, "Unauthorized", "Unauthorized")
+}
+
+/// The user whom a verified client certificate names: the last common name, as in Go's `pkix.Name`.
+fn holder(der: &[u8]) -> Option<User> {
+    let (_, certificate) = X509Certificate::from_der(der).ok()?;
+    let subject = certificate.subject();
+    let text = |attribute: &AttributeTypeAndValue<'_>| attribute.as_str().ok().map(str::to_owned);
+    let name = subject.iter_common_name().filter_map(text).last().filter(|name| !name.is_empty())?;
+    let mut user = User { name, groups: subject.iter_organization().filter_map(text).collect(), ..User::default() };
+    user.groups.push(AUTHENTICATED.into());
+    Some(user)
+}
+
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let (scheme, token) = headers.get(AUTHORIZATION)?.to_str().ok()?.trim().split_once(' ')?;
+    Some(token.trim()).filter(|token| scheme.eq_ignore_ascii_case("bearer") && !token.is_empty())
+}
+
+impl Delegated {
+    /// Lets a request in or says why not. `certificate`: the verified one the client showed, DER.
+    ///
+    /// # Errors
+    /// 401 for a token that is not good, 403 for who may not, 500 when the API server could not be asked.
+    pub async fn admit(
+        &self,
+        certificate: Option<&[u8]>,
+        headers: &HeaderMap,
+        method: &Method,
+        path: &str,
+    ) -> Result<(), Refusal> {
+        let allowed = |pattern: &String| match pattern.strip_suffix('*') {
+            Some(prefix) => path.starts_with(prefix),
+            None => path == pattern,
+        };
+        if self.always_allow.iter().any(allowed) {
+            return Ok(());
+        }
+        let user = match (certificate.and_then(holder), bearer(headers)) {
+            (Some(user), _) => user,
+            (None, Some(token)) => self.token(token).await?,
+            (None, None) => {
+                let groups = vec!["system:unauthenticated".to_owned()];
+                User { name: "system:anonymous".into(), groups, ..User::default() }
+            }
+        };
+        self.authorize(user, method, path).await
+    }
+
+    async fn token(&self, token: &str) -> Result<User, Refusal> {
+        let spec = TokenReviewSpec { token: token.to_owned(), ..Default::default() };
+        let review = TokenReview { spec, ..Default::default() };
+        let (api, params) = (Api::<TokenReview>::all(self.authentication.clone()), PostParams::default());
+        let answer = match tokio::time::timeout(REVIEW_TIMEOUT, api.create(&params, &review)).await {
+            Ok(Ok(answer)) => answer.status.unwrap_or_default(),
+            Ok(Err(error)) => {
+                tracing::error!(%error, "Unable to authenticate the request");
+                return Err(unauthorized());
+            }
+            Err(_) => {
+                tracing::error!("Unable to authenticate the request: the token review timed out");
+                return Err(unauthorized());
+            }
+        };
+        let user = answer.user.filter(|_| answer.authenticated == Some(true)).ok_or_else(unauthorized)?;
+        let mut groups = user.groups.unwrap_or_default();
+        if !groups.iter().any(|group| group == AUTHENTICATED) {
+            groups.push(AUTHENTICATED.into());
+        }
+        let (name, extra) = (user.username.unwrap_or_default(), user.extra.unwrap_or_default());
+        Ok(User { name, uid: user.uid, groups, extra })
+    }
+
+    async fn authorize(&self, user: User, method: &Method, path: &str) -> Result<(), Refusal> {
+        let verb = method.as_str().to_ascii_lowercase();
+        let attributes = NonResourceAttributes { path: Some(path.to_owned()), verb: Some(verb.clone()) };
+        let spec = SubjectAccessReviewSpec {
+            user: Some(user.name.clone()),
+            uid: user.uid,
+            groups: Some(user.groups),
+            extra: Some(user.extra),
+            non_resource_attributes: Some(attributes),
+            ..Default::default()
+        };
+        let review = SubjectAccessReview { spec, ..Default::default() };
+        let (api, params) = (Api::<SubjectAccessReview>::all(self.authorization.clone()), PostParams::default());
+        let failed = |why: String| {
+            tracing::error!(user = user.name, path, why, "Unable to authorize the request");
+            let message = format!("Internal Server Error: {path:?}: {why}");
+            status(StatusCode::INTERNAL_SERVER_ERROR, "InternalError", &message)
+        };
+        let answer = match tokio::time::timeout(REVIEW_TIMEOUT, api.create(&params, &review)).await {
+            Ok(Ok(answer)) => answer.status,
+            Ok(Err(error)) => return Err(failed(error.to_string())),
+            Err(_) => return Err(failed("the review timed out".into())),
+        };
+        if answer.is_some_and(|status| status.allowed && status.denied != Some(true)) {
+            return Ok(());
+        }
+        let message = format!("forbidden: User {:?} cannot {verb} path {path:?}", user.name);
+        Err(status(StatusCode::FORBIDDEN, "Forbidden", &message))
+    }
+}
+
+/// The authority of client certificates, PEM, as the API server publishes it for whoever serves beside it.
+///
+/// # Errors
+/// The ConfigMap cannot be read.
+pub async fn client_ca(client: &kube::Client) -> Result<Option<String>, kube::Error> {
+    let maps = Api::<ConfigMap>::namespaced(client.clone(), "kube-system");
+    let found = maps.get_opt("extension-apiserver-authentication").await?;
+    Ok(found.and_then(|map| map.data?.remove("client-ca-file")))
+}
+
+/// Pause between two looks at the published authority.
+const LOOK_AGAIN: Duration = Duration::from_secs(60);
+/// The same before the first one is found: the API server may be about to start.
+const LOOK_SOON: Duration = Duration::from_secs(2);
+
+/// Tells `changed` of the published authority, now and whenever it is another one, until `shutdown`.
+pub async fn keep_client_ca(
+    client: kube::Client,
+    shutdown: tokio_util::sync::CancellationToken,
+    changed: impl Fn(String) + Send,
+) {
+    let mut known = None;
+    loop {
+        match client_ca(&client).await {
+            Ok(Some(ca)) if known.as_ref() != Some(&ca) => {
+                known = Some(ca.clone());
+                changed(ca);
+            }
+            Ok(_) => {}
+            Err(error) => tracing::warn!(
+                %error,
+                "Unable to get configmap/extension-apiserver-authentication in kube-system. Usually fixed by \
+                 'kubectl create rolebinding -n kube-system ROLEBINDING_NAME \
+                 --role=extension-apiserver-authentication-reader --serviceaccount=YOUR_NS:YOUR_SA'"
+            ),
+        }
+        let pause = if known.is_some() { LOOK_AGAIN } else { LOOK_SOON };
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            () = tokio::time::sleep(pause) => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use bytes::Bytes;
+    use http::{Request, Response};
+    use kube::client::Body;
+    use std::convert::Infallible;
+
+    /// Knows the token `good` as `alice`, who may get `/metrics`.
+    async fn answer(request: Request<Body>) -> Result<Response<http_body_util::Full<Bytes>>, Infallible> {
+        use http_body_util::BodyExt;
+        let body = request.into_body().collect().await.unwrap().to_bytes();
+        let mut review: serde_json::Value = serde_json::from_slice(&body).unwrap();
+        review["status"] = match review["kind"].as_str().unwrap() {
+            "TokenReview" if review["spec"]["token"] == "good" => {
+                serde_json::json!({"authenticated": true, "user": {"username": "alice", "groups": ["g"]}})
+            }
+            "TokenReview" => serde_json::json!({"authenticated": false}),
+            _ => {
+                let path = &review["spec"]["nonResourceAttributes"];
+                let known = review["spec"]["groups"] == serde_json::json!(["g", AUTHENTICATED]);
+                let allowed = review["spec"]["user"] == "alice" && known && path["path"] == "/metrics";
+                serde_json::json!({"allowed": allowed && path["verb"] == "get"})
+            }
+        };
+        Ok(Response::new(http_body_util::Full::new(Bytes::from(review.to_string()))))
+    }
+
+    #[tokio::test]
+    async fn tokens_are_reviewed_and_paths_authorized() {
+        let client = kube::Client::new(tower::service_fn(answer), "default");
+        let always_allow = ALWAYS_ALLOW.map(str::to_owned).to_vec();
+        let delegated = Delegated { authentication: client.clone(), authorization: client, always_allow };
+        let ask = async |token: Option<&str>, path: &str| {
+            let mut headers = HeaderMap::new();
+            if let Some(token) = token {
+                headers.insert(AUTHORIZATION, format!("Bearer {token}").parse().unwrap());
+            }
+            delegated.admit(None, &headers, &Method::GET, path).await.err().map(|(code, text)| (code.as_u16(), text))
+        };
+        assert_eq!(ask(None, "/healthz").await, None);
+        assert_eq!(ask(Some("good"), "/metrics").await, None);
+        assert_eq!(ask(Some("bad"), "/metrics").await.unwrap().0, 401);
+        let (code, text) = ask(None, "/metrics").await.unwrap();
+        assert_eq!(code, 403);
+        assert!(text.contains(r#"forbidden: User \"system:anonymous\" cannot get path \"/metrics\""#), "{text}");
+        assert_eq!(ask(Some("good"), "/configz").await.unwrap().0, 403);
+        assert_eq!(ask(None, "/healthz/ping").await.unwrap().0, 403, "single checks are not for everybody");
+    }
+}
