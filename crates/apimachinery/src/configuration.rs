@@ -121,7 +121,7 @@ mod tests {
             "items": [{"name": "a"}, {"nam": "b"}], "none": {"any": 1}});
         assert_eq!(
             strict_error(&file, &known()).unwrap(),
-            "strict decoding error: unknown field \"prot\", unknown field \"auth.webhook.tt\", unknown field \"items[1].nam\""
+            "strict decoding error: unknown field \"auth.webhook.tt\", unknown field \"items[1].nam\", unknown field \"prot\""
         );
         assert_eq!(strict_error(&json!({}), &known()), None);
     }

@@ -106,9 +106,16 @@ fn tolerated(component: &str) -> Vec<Tolerated> {
         "kube-scheduler" => &[value("kube-api-content-type"), value("pod-max-in-unschedulable-pods-duration")],
         "kube-controller-manager" => &[
             value("cluster-name"),
+            value("concurrent-device-taint-eviction-syncs"),
+            value("concurrent-resource-claim-syncs"),
+            value("concurrent-validating-admission-policy-status-syncs"),
             value("controller-start-interval"),
+            value("endpoint-updates-batch-period"),
+            value("endpointslice-updates-batch-period"),
             only("leader-elect-resource-lock", "leases"),
+            value("legacy-service-account-token-clean-up-period"),
             value("min-resync-period"),
+            value("mirroring-endpointslice-updates-batch-period"),
             value("node-sync-period"),
             value("route-reconciliation-period"),
         ],
@@ -347,6 +354,74 @@ mod tests {
     fn underscores_are_dashes() {
         let words = ["--leader_elect=a_b", "-v", "x_y", "--", "--a_b"].map(OsString::from);
         assert_eq!(normalized(&words), ["--leader-elect=a_b", "-v", "x_y", "--", "--a_b"]);
+    }
+
+    /// Taken, taken without effect, or refused by name: no flag of upstream's is a typing error here.
+    #[test]
+    fn every_flag_of_upstream_is_known() {
+        let components = [
+            (command::<apiserver::Flags>("kube-apiserver"), apiserver::UNSUPPORTED_FLAGS),
+            (command::<scheduler::Flags>("kube-scheduler"), scheduler::UNSUPPORTED_FLAGS),
+            (command::<controllers::Flags>("kube-controller-manager"), controllers::UNSUPPORTED_FLAGS),
+            (command::<kubelet::Flags>("kubelet"), kubelet::UNSUPPORTED_FLAGS),
+            (command::<proxy::Flags>("kube-proxy"), proxy::UNSUPPORTED_FLAGS),
+        ];
+        let lines = include_str!("upstream_flags.txt").lines().filter(|line| !line.starts_with('#'));
+        let upstream: Vec<(&str, Vec<&str>)> = lines
+            .filter_map(|line| line.split_once(": "))
+            .map(|(component, flags)| (component, flags.split_whitespace().collect()))
+            .collect();
+        assert_eq!(upstream.len(), components.len());
+        for (mut command, unsupported) in components {
+            command.build();
+            let known: Vec<&str> = command.get_arguments().filter_map(Arg::get_long).collect();
+            let (_, flags) = upstream.iter().find(|(name, _)| *name == command.get_name()).unwrap();
+            let unknown: Vec<_> =
+                flags.iter().filter(|flag| !known.contains(flag) && !unsupported.contains(flag)).collect();
+            assert!(unknown.is_empty(), "{}: {unknown:?}", command.get_name());
+            let both: Vec<_> = unsupported.iter().filter(|flag| known.contains(flag)).collect();
+            assert!(both.is_empty(), "{}: {both:?}", command.get_name());
+        }
+    }
+
+    /// The flags of the manifests that `kubeadm init` of v1.36 writes.
+    #[test]
+    fn command_lines_of_kubeadm_are_taken() {
+        let manager = "--allocate-node-cidrs=true --authentication-kubeconfig=/etc/kubernetes/controller-manager.conf \
+            --authorization-kubeconfig=/etc/kubernetes/controller-manager.conf --bind-address=127.0.0.1 \
+            --client-ca-file=/etc/kubernetes/pki/ca.crt --cluster-cidr=10.244.0.0/16 --cluster-name=kubernetes \
+            --cluster-signing-cert-file=/etc/kubernetes/pki/ca.crt --cluster-signing-key-file=/etc/kubernetes/pki/ca.key \
+            --controllers=*,bootstrapsigner,tokencleaner --kubeconfig=/etc/kubernetes/controller-manager.conf \
+            --leader-elect=true --requestheader-client-ca-file=/etc/kubernetes/pki/front-proxy-ca.crt \
+            --root-ca-file=/etc/kubernetes/pki/ca.crt --service-account-private-key-file=/etc/kubernetes/pki/sa.key \
+            --service-cluster-ip-range=10.96.0.0/12 --use-service-account-credentials=true";
+        let scheduler = "--authentication-kubeconfig=/etc/kubernetes/scheduler.conf \
+            --authorization-kubeconfig=/etc/kubernetes/scheduler.conf --bind-address=127.0.0.1 \
+            --kubeconfig=/etc/kubernetes/scheduler.conf --leader-elect=true";
+        let server = "--advertise-address=10.0.0.1 --allow-privileged=true --authorization-mode=Node,RBAC \
+            --client-ca-file=/p/ca.crt --enable-admission-plugins=NodeRestriction --enable-bootstrap-token-auth=true \
+            --etcd-cafile=/p/etcd/ca.crt --etcd-certfile=/p/c.crt --etcd-keyfile=/p/c.key \
+            --etcd-servers=https://127.0.0.1:2379 --kubelet-client-certificate=/p/k.crt --kubelet-client-key=/p/k.key \
+            --kubelet-preferred-address-types=InternalIP,ExternalIP,Hostname --proxy-client-cert-file=/p/f.crt \
+            --proxy-client-key-file=/p/f.key --requestheader-allowed-names=front-proxy-client \
+            --requestheader-client-ca-file=/p/front-proxy-ca.crt --requestheader-extra-headers-prefix=X-Remote-Extra- \
+            --requestheader-group-headers=X-Remote-Group --requestheader-username-headers=X-Remote-User \
+            --secure-port=6443 --service-account-issuer=https://kubernetes.default.svc.cluster.local \
+            --service-account-key-file=/p/sa.pub --service-account-signing-key-file=/p/sa.key \
+            --service-cluster-ip-range=10.96.0.0/12 --tls-cert-file=/p/a.crt --tls-private-key-file=/p/a.key";
+        let kubelet = "--bootstrap-kubeconfig=/etc/kubernetes/bootstrap-kubelet.conf \
+            --kubeconfig=/etc/kubernetes/kubelet.conf --config=/var/lib/kubelet/config.yaml \
+            --container-runtime-endpoint=unix:///run/containerd/containerd.sock --node-ip=10.0.0.1 --node-labels= \
+            --pod-infra-container-image=registry.k8s.io/pause:3.10 --runtime-cgroups=/system.slice/containerd.service";
+        let proxy = "--config=/var/lib/kube-proxy/config.conf --hostname-override=n1";
+        let taken = |command: Command, words: &str| {
+            command.no_binary_name(true).try_get_matches_from(words.split_whitespace()).map(drop).unwrap()
+        };
+        taken(command::<controllers::Flags>("kube-controller-manager"), manager);
+        taken(command::<scheduler::Flags>("kube-scheduler"), scheduler);
+        taken(command::<apiserver::Flags>("kube-apiserver"), server);
+        taken(command::<kubelet::Flags>("kubelet"), kubelet);
+        taken(command::<proxy::Flags>("kube-proxy"), proxy);
     }
 
     #[test]

@@ -370,8 +370,8 @@ mod tests {
             assert!(error.contains(expected), "{arguments:?}: {error}");
         }
         let head = "apiVersion: kubeproxy.config.k8s.io/v1alpha1\nkind: KubeProxyConfiguration\n";
-        let lenient = Configuration::parse(&format!("{head}clusterCidr: x\nclusterCIDR: y")).unwrap();
-        assert_eq!(lenient.cluster_cidr, "y");
+        let lenient = Configuration::parse(&format!("{head}clusterCidr: x\nclusterCIDR: 10.0.0.0/8")).unwrap();
+        assert_eq!(lenient.cluster_cidr, "10.0.0.0/8");
         let gates = Configuration::parse(&format!("{head}featureGates: {{NoSuchThing: true}}")).unwrap_err();
         assert_eq!(gates.to_string(), "configuration: unrecognized feature gate: NoSuchThing");
         assert!(Configuration::parse("kind: Pod\napiVersion: v1").is_err());
