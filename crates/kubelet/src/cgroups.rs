@@ -8,7 +8,6 @@ use std::path::{Path, PathBuf};
 use k8s_openapi::api::core::v1::Pod;
 
 use crate::config::Config;
-use crate::reserved::Reserved;
 use crate::resources::{self, Amounts, QUOTA_PERIOD_US, Qos};
 use crate::spec;
 
@@ -24,6 +23,7 @@ pub struct Cgroups {
     /// `<cgroupRoot>/kubepods`.
     top: String,
     cpu_cfs_quota: bool,
+    pod_pids_limit: Option<i64>,
 }
 
 impl Cgroups {
@@ -39,6 +39,7 @@ impl Cgroups {
             enabled: config.cgroups_per_qos,
             top: format!("{}/kubepods", config.cgroup_root),
             cpu_cfs_quota: config.cpu_cfs_quota,
+            pod_pids_limit: config.pod_pids_limit,
         }
     }
 
@@ -110,7 +111,8 @@ impl Cgroups {
     ///
     /// # Errors
     /// The hierarchy cannot be written.
-    pub fn make_top(&self, reserved: &Reserved, machine: Amounts) -> io::Result<()> {
+    pub fn make_top(&self, config: &Config, machine: Amounts) -> io::Result<()> {
+        let reserved = &config.reserved;
         if !self.enabled || self.systemd {
             return Ok(());
         }
@@ -121,6 +123,13 @@ impl Cgroups {
         // Pods together get what is not reserved (KubeletConfiguration `enforceNodeAllocatable: [pods]`); what hard
         // eviction keeps free is for eviction to defend, not for the cgroup.
         self.set_shares(&self.top, resources::shares(machine.cpu_milli - reserved.cpu_milli))?;
+        if !config.enforce_pods {
+            return Ok(());
+        }
+        if reserved.pids > 0 {
+            let (most, _) = crate::server::node_usage::processes();
+            self.set(&self.top, "pids", "pids.max", &(most - reserved.pids).max(1).to_string())?;
+        }
         self.set_memory(&self.top, (machine.memory_bytes - reserved.memory_bytes).max(0))
     }
 
@@ -133,6 +142,22 @@ impl Cgroups {
             return Ok(());
         }
         self.set_shares(&format!("{}/burstable", self.top), resources::shares(cpu_milli))
+    }
+
+    /// (working set, limit) of all pods together, in bytes, if they have a limit.
+    pub fn pods_memory(&self) -> Option<(i64, i64)> {
+        if !self.enabled || self.systemd {
+            return None;
+        }
+        let (controller, limit, used, cache) = match self.v2 {
+            true => ("", "memory.max", "memory.current", "inactive_file "),
+            false => ("memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file "),
+        };
+        let folder = self.mount.join(controller).join(self.top.trim_start_matches('/'));
+        let number = |file: &str| fs::read_to_string(folder.join(file)).ok()?.trim().parse::<i64>().ok();
+        let stat = fs::read_to_string(folder.join("memory.stat")).ok()?;
+        let cache = stat.lines().find_map(|line| line.strip_prefix(cache)?.parse::<i64>().ok()).unwrap_or(0);
+        Some((number(used)?.saturating_sub(cache).max(0), number(limit)?))
     }
 
     fn set_memory(&self, cgroup: &str, bytes: i64) -> io::Result<()> {
@@ -157,6 +182,9 @@ impl Cgroups {
         }
         let cgroup = self.parent(pod);
         self.make(&cgroup)?;
+        if let Some(limit) = self.pod_pids_limit {
+            self.set(&cgroup, "pids", "pids.max", &limit.to_string())?;
+        }
         let (cpu, memory) = resources::pod_limits(pod);
         self.set_shares(&cgroup, resources::shares(resources::pod_requests(pod).cpu_milli))?;
         // Each is tried whatever came of the other: of two limits one may go up while the other cannot go down yet.
@@ -236,6 +264,7 @@ fn remove_tree(folder: &Path) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::reserved::Reserved;
 
     const POD: &str = "{metadata: {uid: u}, spec: {overhead: {cpu: 100m}, containers: [
         {name: a, resources: {requests: {cpu: 400m, memory: 8Mi}, limits: {cpu: 1, memory: 16Mi}}},
@@ -246,12 +275,15 @@ mod tests {
         let dir = tempfile::tempdir().expect("a folder");
         match v2 {
             true => fs::write(dir.path().join("cgroup.controllers"), "cpu memory").expect("written"),
-            false => ["cpu", "memory"].into_iter().for_each(|c| fs::create_dir(dir.path().join(c)).expect("made")),
+            false => {
+                ["cpu", "memory", "pids"].into_iter().for_each(|c| fs::create_dir(dir.path().join(c)).expect("made"))
+            }
         }
-        let config = crate::config::load(&crate::Flags::default()).expect("defaults");
+        let mut config = crate::config::load(&crate::Flags::default()).expect("defaults");
+        config.reserved = Reserved { cpu_milli: 1000, memory_bytes: 1 << 20, ..Reserved::default() };
+        config.pod_pids_limit = Some(64);
         let cgroups = Cgroups::at(dir.path(), &config, "cgroupfs");
-        let reserved = Reserved { cpu_milli: 1000, memory_bytes: 1 << 20, ..Reserved::default() };
-        cgroups.make_top(&reserved, Amounts { cpu_milli: 4000, memory_bytes: 1 << 30 }).expect("made");
+        cgroups.make_top(&config, Amounts { cpu_milli: 4000, memory_bytes: 1 << 30 }).expect("made");
         let pod = serde_json::from_value(apimachinery::codec::yaml::parse(POD).expect("yaml")).expect("a pod");
         cgroups.make_pod(&pod).expect("made");
         cgroups.set_burstable(resources::pod_requests(&pod).cpu_milli).expect("set");
@@ -270,6 +302,7 @@ mod tests {
                 ("cpu/kubepods/besteffort/cpu.shares", "2"),
                 ("cpu/kubepods/burstable/cpu.shares", "1024"),
                 ("cpu/kubepods/burstable/podu/cpu.shares", "1024"),
+                ("pids/kubepods/burstable/podu/pids.max", "64"),
                 ("cpu/kubepods/burstable/podu/cpu.cfs_period_us", "100000"),
                 ("cpu/kubepods/burstable/podu/cpu.cfs_quota_us", "160000"),
                 ("memory/kubepods/burstable/podu/memory.limit_in_bytes", "33554432"),
@@ -287,6 +320,7 @@ mod tests {
                 ("kubepods/besteffort/cpu.weight", "1"),
                 ("kubepods/burstable/cpu.weight", "39"),
                 ("kubepods/burstable/podu/cpu.weight", "39"),
+                ("kubepods/burstable/podu/pids.max", "64"),
                 ("kubepods/burstable/podu/cpu.max", "160000 100000"),
                 ("kubepods/burstable/podu/memory.max", "33554432"),
             ],

@@ -10,6 +10,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
+use crate::eviction::thresholds::{Given, Settings, effective_hard};
 use crate::flags::Flags;
 use crate::reserved::Reserved;
 
@@ -34,19 +35,12 @@ const NOT_ACTED_ON: &[&str] = &[
     "enableServer",
     "enableSystemLogHandler",
     "enableSystemLogQuery",
-    "enforceNodeAllocatable",
     "eventBurst",
     "eventRecordQPS",
-    "evictionMaxPodGracePeriod",
-    "evictionMinimumReclaim",
-    "evictionPressureTransitionPeriod",
-    "evictionSoft",
-    "evictionSoftGracePeriod",
     "fileCheckFrequency",
     "flushFrequency",
     "hairpinMode",
     "httpCheckFrequency",
-    "imageMaximumGCAge",
     "imagePullCredentialsVerificationPolicy",
     "iptablesDropBit",
     "iptablesMasqueradeBit",
@@ -64,12 +58,10 @@ const NOT_ACTED_ON: &[&str] = &[
     "memoryReservationPolicy",
     "memorySwap",
     "memoryThrottlingFactor",
-    "mergeDefaultEvictionSettings",
     "nodeLeaseDurationSeconds",
     "nodeStatusMaxImages",
     "nodeStatusReportFrequency",
     "oomScoreAdj",
-    "podPidsLimit",
     "podsPerCore",
     "preloadedImagesVerificationAllowlist",
     "protectKernelDefaults",
@@ -164,6 +156,16 @@ struct File {
     /// All of the file.
     #[serde(skip)]
     whole: serde_json::Value,
+    eviction_soft: Option<BTreeMap<String, String>>,
+    eviction_soft_grace_period: Option<BTreeMap<String, String>>,
+    eviction_minimum_reclaim: Option<BTreeMap<String, String>>,
+    eviction_pressure_transition_period: Option<String>,
+    eviction_max_pod_grace_period: Option<i64>,
+    merge_default_eviction_settings: Option<bool>,
+    enforce_node_allocatable: Option<Vec<String>>,
+    #[serde(rename = "imageMaximumGCAge")]
+    image_maximum_gc_age: Option<String>,
+    pod_pids_limit: Option<i64>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize, Serialize)]
@@ -274,6 +276,16 @@ pub struct Config {
     pub reserved: Reserved,
     /// The file with upstream's defaults, as a KubeletConfiguration.
     pub settings: serde_json::Value,
+    /// When pods have to go for the node's sake.
+    pub eviction: Settings,
+    /// `evictionHard` in the configuration's words.
+    pub eviction_hard: BTreeMap<String, String>,
+    /// Pods together are held to what is allocatable.
+    pub enforce_pods: bool,
+    /// Zero: images are never too old.
+    pub image_maximum_gc_age: Duration,
+    /// How many processes a pod may have; `None`: any number.
+    pub pod_pids_limit: Option<i64>,
 }
 
 /// Reads the configuration file, if any, and lays the flags over it.
@@ -363,6 +375,22 @@ fn combine(flags: &Flags, file: File) -> Result<Config, Error> {
     let resolv_conf = flags.resolv_conf.clone().or(file.resolv_conf).unwrap_or_else(default_resolv_conf);
     let cluster_dns =
         if flags.cluster_dns.is_empty() { file.cluster_dns.unwrap_or_default() } else { flags.cluster_dns.clone() };
+    let enforced = file.enforce_node_allocatable.unwrap_or_else(|| vec!["pods".into()]);
+    if let Some(other) = enforced.iter().find(|what| !["pods", "none"].contains(&what.as_str())) {
+        return Err(invalid(format!("enforceNodeAllocatable: {other} is not yet supported; pods and none are")));
+    }
+    let enforce_pods = enforced.iter().any(|what| what == "pods");
+    let merge_defaults = file.merge_default_eviction_settings.unwrap_or(false);
+    let hard = effective_hard(file.eviction_hard.as_ref(), merge_defaults);
+    let thresholds = Given {
+        hard: file.eviction_hard.as_ref(),
+        soft: file.eviction_soft.as_ref(),
+        soft_grace: file.eviction_soft_grace_period.as_ref(),
+        min_reclaim: file.eviction_minimum_reclaim.as_ref(),
+        merge_defaults,
+        enforce_pods,
+    };
+    let thresholds = thresholds.thresholds().map_err(invalid)?;
     Ok(Config {
         node_name,
         node_ips: flags.node_ip.clone(),
@@ -424,8 +452,16 @@ fn combine(flags: &Flags, file: File) -> Result<Config, Error> {
         allowed_unsafe_sysctls: file.allowed_unsafe_sysctls.unwrap_or_default(),
         seccomp_default: file.seccomp_default.unwrap_or(false),
         provider_id: file.provider_id.filter(|id| !id.is_empty()),
-        reserved: Reserved::parse([&file.kube_reserved, &file.system_reserved], file.eviction_hard.as_ref())
-            .map_err(invalid)?,
+        reserved: Reserved::parse([&file.kube_reserved, &file.system_reserved], Some(&hard)).map_err(invalid)?,
+        eviction: Settings {
+            thresholds,
+            transition: duration(file.eviction_pressure_transition_period, 300)?,
+            max_pod_grace_s: file.eviction_max_pod_grace_period.unwrap_or(0),
+        },
+        eviction_hard: hard,
+        enforce_pods,
+        image_maximum_gc_age: duration(file.image_maximum_gc_age, 0)?,
+        pod_pids_limit: file.pod_pids_limit.filter(|limit| *limit > 0),
         settings: known::effective(&file.whole),
     })
 }

@@ -8,6 +8,9 @@ use k8s_openapi::api::core::v1::{Node, Pod, Service};
 
 use crate::cgroups::Cgroups;
 use crate::config::Config;
+use crate::counts::Counts;
+use crate::disk_usage::DiskUsage;
+use crate::eviction::Pressure;
 use crate::images::Images;
 use crate::objects::Objects;
 use crate::pods::Pods;
@@ -38,6 +41,11 @@ pub struct Kubelet {
     /// The lowest OOM score containers may be given.
     pub oom_floor: i64,
     pub pods: Pods,
+    /// What the node is short of.
+    pub pressure: Arc<Pressure>,
+    pub images_seen: crate::image_gc::Seen,
+    pub disk_usage: DiskUsage,
+    pub counts: Arc<Counts>,
 }
 
 impl Kubelet {
@@ -49,6 +57,13 @@ impl Kubelet {
     /// Records an event about one container of a pod.
     pub fn container_event(&self, pod: &Pod, kind: Kind, name: &str, warning: bool, reason: &str, message: &str) {
         self.event(pod, Some(format!("spec.{}{{{name}}}", kind.field())), warning, reason, message);
+    }
+
+    /// Records an event about the node.
+    pub fn node_event(&self, warning: bool, reason: &str, message: &str) {
+        let Some(recorder) = &self.recorder else { return };
+        let kind = if warning { EventType::Warning } else { EventType::Normal };
+        recorder.event(&crate::node::object::event_reference(&self.config.node_name), kind, reason, message);
     }
 
     fn event(&self, pod: &Pod, field: Option<String>, warning: bool, reason: &str, message: &str) {

@@ -18,9 +18,18 @@ use crate::status::Verdict;
 
 struct Entry {
     desired: watch::Sender<Desired>,
+    sentence: watch::Sender<Option<Verdict>>,
     wake: Arc<Notify>,
     status: Option<PodStatus>,
     admitted: bool,
+    /// Nothing of the pod runs or will run.
+    ended: bool,
+}
+
+impl Entry {
+    fn is_done(&self) -> bool {
+        self.status.as_ref().is_some_and(|s| matches!(s.phase.as_deref(), Some("Failed" | "Succeeded")))
+    }
 }
 
 /// The workers by pod uid, and the API's mirrors of static pods by namespace and name.
@@ -65,8 +74,18 @@ impl Pods {
     ) {
         let (sender, receiver) = watch::channel(desired);
         let wake = Arc::new(Notify::new());
-        workers.insert(uid.clone(), Entry { desired: sender, wake: wake.clone(), status: None, admitted: false });
-        let worker = Worker { kubelet: kubelet.clone(), desired: receiver, wake, shutdown: shutdown.clone(), pod };
+        let (sentence, told) = watch::channel(None);
+        let entry =
+            Entry { desired: sender, sentence, wake: wake.clone(), status: None, admitted: false, ended: false };
+        workers.insert(uid.clone(), entry);
+        let worker = Worker {
+            kubelet: kubelet.clone(),
+            desired: receiver,
+            sentence: told,
+            wake,
+            shutdown: shutdown.clone(),
+            pod,
+        };
         let kubelet = kubelet.clone();
         tokio::spawn(async move {
             worker.run().await;
@@ -117,15 +136,39 @@ impl Pods {
         }
     }
 
+    /// The pods that run here or are about to: wanted, let in, not finished and not told to end.
+    pub fn active(&self) -> Vec<Arc<Pod>> {
+        let workers = self.workers.lock();
+        let active = |entry: &&Entry| entry.admitted && !entry.is_done() && entry.sentence.borrow().is_none();
+        let wanted = workers.values().filter(active).filter_map(|entry| entry.desired.borrow().clone());
+        wanted.filter(|pod| !spec::is_terminal(pod) && pod.metadata.deletion_timestamp.is_none()).collect()
+    }
+
+    /// Has a pod end as `verdict` says; whether there is such a pod.
+    pub fn end(&self, uid: &str, verdict: Verdict) -> bool {
+        let workers = self.workers.lock();
+        workers.get(uid).is_some_and(|entry| entry.sentence.send(Some(verdict)).is_ok())
+    }
+
+    /// Notes that nothing of a finished pod is left running.
+    pub fn set_ended(&self, uid: &str) {
+        if let Some(entry) = self.workers.lock().get_mut(uid) {
+            entry.ended = true;
+        }
+    }
+
+    /// Whether a pod is finished, or no longer here.
+    pub fn has_ended(&self, uid: &str) -> bool {
+        self.workers.lock().get(uid).is_none_or(|entry| entry.ended)
+    }
+
     /// Decides whether a pod that does not run yet may, and counts it in if so.
     pub fn admit(&self, kubelet: &Kubelet, pod: &Pod) -> Option<Verdict> {
         let mut workers = self.workers.lock();
         let node = kubelet.node.as_ref().and_then(|cache| cache.get("", &kubelet.config.node_name));
         let active = |(uid, entry): (&String, &Entry)| {
-            let done =
-                entry.status.as_ref().is_some_and(|s| matches!(s.phase.as_deref(), Some("Failed" | "Succeeded")));
             let other = entry.desired.borrow().clone()?;
-            (entry.admitted && !done && !spec::is_terminal(&other) && uid != spec::uid(pod)).then_some(other)
+            (entry.admitted && !entry.is_done() && !spec::is_terminal(&other) && uid != spec::uid(pod)).then_some(other)
         };
         let others: Vec<Arc<Pod>> = workers.iter().filter_map(active).collect();
         let view = admission::View {
@@ -135,7 +178,7 @@ impl Pods {
             unsafe_sysctls: &kubelet.config.allowed_unsafe_sysctls,
             others: &others,
         };
-        let verdict = admission::admit(pod, &view);
+        let verdict = kubelet.pressure.refuses(pod).or_else(|| admission::admit(pod, &view));
         if let Some(entry) = workers.get_mut(spec::uid(pod)) {
             entry.admitted = verdict.is_none();
         }

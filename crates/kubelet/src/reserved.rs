@@ -14,7 +14,9 @@ pub enum Threshold {
 }
 
 impl Threshold {
-    fn parse(text: &str) -> Result<Threshold, String> {
+    /// # Errors
+    /// Neither a quantity nor a percentage.
+    pub fn parse(text: &str) -> Result<Threshold, String> {
         let wrong = || format!("invalid eviction threshold {text:?}");
         match text.strip_suffix('%') {
             Some(number) => {
@@ -45,7 +47,6 @@ pub struct Reserved {
     pub pids: i64,
     pub memory_threshold: Threshold,
     pub disk_threshold: Threshold,
-    pub inodes_threshold: Threshold,
 }
 
 impl Default for Reserved {
@@ -57,7 +58,6 @@ impl Default for Reserved {
             pids: 0,
             memory_threshold: Threshold::Bytes(100 << 20),
             disk_threshold: Threshold::Percent(10.0),
-            inodes_threshold: Threshold::Percent(5.0),
         }
     }
 }
@@ -87,15 +87,14 @@ impl Reserved {
         }
         let Some(given) = eviction_hard else { return Ok(all) };
         // A map replaces the defaults as a whole.
-        (all.memory_threshold, all.disk_threshold, all.inodes_threshold) =
-            (Threshold::Bytes(0), Threshold::Bytes(0), Threshold::Bytes(0));
+        (all.memory_threshold, all.disk_threshold) = (Threshold::Bytes(0), Threshold::Bytes(0));
         for (signal, text) in given {
             let threshold = Threshold::parse(text)?;
             match signal.as_str() {
                 "memory.available" => all.memory_threshold = threshold,
                 "nodefs.available" => all.disk_threshold = threshold,
-                "nodefs.inodesFree" => all.inodes_threshold = threshold,
-                "imagefs.available"
+                "nodefs.inodesFree"
+                | "imagefs.available"
                 | "imagefs.inodesFree"
                 | "containerfs.available"
                 | "containerfs.inodesFree"

@@ -97,31 +97,46 @@ fn compute_qos(pod: &Pod) -> Qos {
 
 /// What a pod asks for in all: containers and sidecars together, or the largest init container, plus overhead.
 pub fn pod_requests(pod: &Pod) -> Amounts {
-    total(pod, request)
+    total(pod, &request)
 }
 
+/// The same of any resource, in whole units.
+pub fn pod_request(pod: &Pod, name: &str) -> i64 {
+    sum(pod, &request, name, false)
+}
+
+/// What a pod may use of a resource in all, in whole units; `None` if no container has a limit of it.
+pub fn pod_limit(pod: &Pod, name: &str) -> Option<i64> {
+    let spec = pod.spec.as_ref()?;
+    let mut containers = spec.containers.iter().chain(spec.init_containers.iter().flatten());
+    let limited = containers.any(|c| limit(c.resources.as_ref(), name, false).is_some());
+    limited.then(|| sum(pod, &limit, name, false))
+}
+
+type OfOne = dyn Fn(Option<&ResourceRequirements>, &str, bool) -> Option<i64>;
+
 /// Of the pod as a whole, where that is said; else of its containers.
-fn total(pod: &Pod, of_one: impl Fn(Option<&ResourceRequirements>, &str, bool) -> Option<i64>) -> Amounts {
-    let of =
-        |container: &Container, name: &str, milli: bool| of_one(container.resources.as_ref(), name, milli).unwrap_or(0);
-    let one = |name: &str, milli: bool| -> i64 {
-        let Some(spec) = pod.spec.as_ref() else { return 0 };
-        let mut sum: i64 = spec.containers.iter().map(|c| of(c, name, milli)).fold(0, i64::saturating_add);
-        let (mut sidecars, mut largest_init) = (0_i64, 0_i64);
-        for init in spec.init_containers.iter().flatten() {
-            let wanted = of(init, name, milli);
-            if is_sidecar(init) {
-                sum = sum.saturating_add(wanted);
-                sidecars = sidecars.saturating_add(wanted);
-                largest_init = largest_init.max(sidecars);
-            } else {
-                largest_init = largest_init.max(sidecars.saturating_add(wanted));
-            }
+fn total(pod: &Pod, of_one: &OfOne) -> Amounts {
+    Amounts { cpu_milli: sum(pod, of_one, "cpu", true), memory_bytes: sum(pod, of_one, "memory", false) }
+}
+
+fn sum(pod: &Pod, of_one: &OfOne, name: &str, milli: bool) -> i64 {
+    let Some(spec) = pod.spec.as_ref() else { return 0 };
+    let of = |container: &Container| of_one(container.resources.as_ref(), name, milli).unwrap_or(0);
+    let mut sum: i64 = spec.containers.iter().map(of).fold(0, i64::saturating_add);
+    let (mut sidecars, mut largest_init) = (0_i64, 0_i64);
+    for init in spec.init_containers.iter().flatten() {
+        let wanted = of(init);
+        if is_sidecar(init) {
+            sum = sum.saturating_add(wanted);
+            sidecars = sidecars.saturating_add(wanted);
+            largest_init = largest_init.max(sidecars);
+        } else {
+            largest_init = largest_init.max(sidecars.saturating_add(wanted));
         }
-        let whole = of_one(spec.resources.as_ref(), name, milli);
-        whole.unwrap_or(sum.max(largest_init)).saturating_add(amount(&spec.overhead, name, milli).unwrap_or(0))
-    };
-    Amounts { cpu_milli: one("cpu", true), memory_bytes: one("memory", false) }
+    }
+    let whole = of_one(spec.resources.as_ref(), name, milli);
+    whole.unwrap_or(sum.max(largest_init)).saturating_add(amount(&spec.overhead, name, milli).unwrap_or(0))
 }
 
 /// Limits of a pod's cgroup. CPU and memory are bound only if every container is.
@@ -134,7 +149,7 @@ pub fn pod_limits(pod: &Pod) -> (Option<i64>, Option<i64>) {
             .all(|c| limit(c.resources.as_ref(), name, milli).is_some_and(|v| v > 0))
             || limit(spec.resources.as_ref(), name, milli).is_some_and(|v| v > 0)
     };
-    let sum = total(pod, limit);
+    let sum = total(pod, &limit);
     (all("cpu", true).then_some(sum.cpu_milli), all("memory", false).then_some(sum.memory_bytes))
 }
 
@@ -156,7 +171,7 @@ pub fn weight(shares: i64) -> i64 {
 
 /// How readily the kernel kills a container's processes when memory runs out.
 pub fn oom_score_adj(pod: &Pod, container: &Container, memory_capacity_bytes: i64) -> i64 {
-    if pod.spec.as_ref().is_some_and(|s| s.priority.unwrap_or(0) >= 2_000_000_000) {
+    if pod.spec.as_ref().is_some_and(|s| s.priority_class_name.as_deref() == Some("system-node-critical")) {
         return -997;
     }
     match qos(pod) {

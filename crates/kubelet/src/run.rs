@@ -14,13 +14,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cgroups::Cgroups;
 use crate::config::{self, Config};
+use crate::disk_usage::DiskUsage;
 use crate::flags::Flags;
 use crate::images::Images;
 use crate::kubelet::Kubelet;
 use crate::objects::Objects;
 use crate::pods::Pods;
 use crate::probes::results::Results;
-use crate::{Error, housekeeping, log_rotation, node, pleg, server, sources};
+use crate::{Error, eviction, housekeeping, image_gc, log_rotation, node, pleg, server, sources};
 
 const RUNTIME_POLL: Duration = Duration::from_millis(200);
 /// Needed to lower the OOM score of a process.
@@ -79,6 +80,7 @@ pub async fn run(flags: Flags, connection: Option<Connection>, shutdown: Cancell
         client: kubelet.client.clone(),
         runtime: kubelet.runtime.clone(),
         pods: kubelet.clone(),
+        counts: kubelet.counts.clone(),
     };
     server::serve(Arc::new(state), shutdown).await?;
     Ok(())
@@ -178,7 +180,7 @@ async fn start(
         ));
     }
     cgroups
-        .make_top(&config.reserved, facts.amounts())
+        .make_top(&config, facts.amounts())
         .map_err(|e| Error::Invalid(format!("cannot make the cgroups of pods: {e}")))?;
     let cache = |client: &kube::Client| {
         let selection = Selection::field("metadata.name", &config.node_name);
@@ -207,6 +209,10 @@ async fn start(
         allocatable_disk_bytes: config.reserved.allocatable_disk(facts.ephemeral_storage_bytes),
         oom_floor: oom_floor(),
         pods: Pods::default(),
+        pressure: Arc::default(),
+        images_seen: image_gc::Seen::default(),
+        disk_usage: DiskUsage::default(),
+        counts: Arc::default(),
         config: config.clone(),
         runtime: runtime.clone(),
         client: client.clone(),
@@ -214,7 +220,8 @@ async fn start(
     });
     let port = config.port;
     if let (Some(client), Some(recorder)) = (client, recorder) {
-        let setup = node::Setup { config: config.clone(), client, runtime, recorder, facts, port };
+        let pressure = kubelet.pressure.clone();
+        let setup = node::Setup { config: config.clone(), client, runtime, recorder, facts, port, pressure };
         tokio::spawn(node::run(setup, stop.clone()));
     }
     tokio::spawn(pleg::run(kubelet.clone(), stop.clone()));
@@ -241,6 +248,7 @@ async fn start(
             }
         }
         let _ = files.await;
+        tokio::spawn(eviction::run(kubelet.clone(), stop.clone()));
         housekeeping::run(kubelet, stop).await;
     });
     Ok(running)

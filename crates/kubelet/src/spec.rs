@@ -123,6 +123,13 @@ pub fn is_mirror(pod: &Pod) -> bool {
     annotation(pod, crate::labels::CONFIG_MIRROR).is_some()
 }
 
+/// Pods that are not evicted, and for which others make room.
+pub fn is_critical(pod: &Pod) -> bool {
+    /// Upstream's `SystemCriticalPriority`.
+    const SYSTEM_CRITICAL: i32 = 2_000_000_000;
+    is_static(pod) || is_mirror(pod) || spec(pod).priority.is_some_and(|priority| priority >= SYSTEM_CRITICAL)
+}
+
 pub fn annotation<'a>(pod: &'a Pod, key: &str) -> Option<&'a str> {
     pod.metadata.annotations.as_ref()?.get(key).map(String::as_str)
 }

@@ -1,10 +1,7 @@
-//! The node's conditions, worded as upstream's. Pure, but for [`Health::measure`].
+//! The node's conditions, worded as upstream's. Pure.
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ContainerImage, NodeCondition};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-
-use super::facts;
-use crate::reserved::{Reserved, Threshold};
 
 /// How the node is right now.
 #[derive(Debug, Clone, Default)]
@@ -15,28 +12,6 @@ pub struct Health {
     pub disk_pressure: bool,
     pub pid_pressure: bool,
     pub images: Vec<ContainerImage>,
-}
-
-impl Health {
-    /// Memory and disk against the thresholds.
-    pub fn measure(root_dir: &std::path::Path, capacity_bytes: i64, limits: &Reserved) -> Self {
-        let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-        let available = facts::memory(&meminfo, "MemAvailable");
-        let full = |free: u64, all: u64, unit: u64, limit: Threshold| {
-            let amount = |n: u64| i64::try_from(n.saturating_mul(unit)).unwrap_or(i64::MAX);
-            all > 0 && amount(free) < limit.of(amount(all))
-        };
-        let disk = rustix::fs::statvfs(root_dir).is_ok_and(|s| {
-            full(s.f_bavail, s.f_blocks, s.f_frsize, limits.disk_threshold)
-                || full(s.f_favail, s.f_files, 1, limits.inodes_threshold)
-        });
-        let memory_limit = limits.memory_threshold.of(capacity_bytes);
-        Health {
-            memory_pressure: capacity_bytes > 0 && available > 0 && available < memory_limit,
-            disk_pressure: disk,
-            ..Health::default()
-        }
-    }
 }
 
 /// All conditions; the time of transition stays while the status does.

@@ -19,6 +19,7 @@ use kube::api::{Api, Patch, PatchParams, PostParams};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
+use crate::eviction::{Condition, Pressure};
 use conditions::Health;
 pub use facts::{Facts, gather};
 
@@ -36,6 +37,8 @@ pub struct Setup {
     pub runtime: Arc<dyn Runtime>,
     pub recorder: Recorder,
     pub facts: Facts,
+    /// What eviction found the node short of.
+    pub pressure: Arc<Pressure>,
     /// The port that the kubelet's server listens on.
     pub port: u16,
 }
@@ -94,7 +97,14 @@ async fn observe(setup: &Setup) -> Health {
         Ok(answer) => runtime_problem(&answer),
         Err(error) => Some(format!("container runtime is down: {}", error.message())),
     };
-    Health { problem, ..Health::measure(&setup.config.root_dir, setup.facts.memory_bytes, &setup.config.reserved) }
+    let has = |condition| setup.pressure.has(condition);
+    Health {
+        problem,
+        memory_pressure: has(Condition::Memory),
+        disk_pressure: has(Condition::Disk),
+        pid_pressure: has(Condition::Pid),
+        images: Vec::new(),
+    }
 }
 
 fn runtime_problem(answer: &v1::StatusResponse) -> Option<String> {
@@ -127,7 +137,7 @@ async fn keep_status(setup: &Setup) {
     let name = setup.config.node_name.as_str();
     let mut reported: Option<Timestamp> = None;
     let mut was_ready = None;
-    let mut told_pressure = false;
+    let mut told_pressure = None;
     loop {
         let mut health = observe(setup).await;
         health.images = images(setup.runtime.as_ref()).await;
@@ -149,9 +159,12 @@ async fn keep_status(setup: &Setup) {
             Ok(false) => {}
             Err(error) => tracing::warn!(node = name, %error, "the node's status cannot be written"),
         }
-        tell(setup, ready, &mut was_ready, &mut told_pressure);
+        tell(setup, &health, &mut was_ready, &mut told_pressure);
         let pause = if ready { setup.config.node_status_update_frequency } else { FIRST_POLL };
-        tokio::time::sleep(pause).await;
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = setup.pressure.changed.notified() => {}
+        }
     }
 }
 
@@ -177,18 +190,26 @@ async fn write(
 }
 
 /// The events that upstream's kubelet records about its node.
-fn tell(setup: &Setup, ready: bool, was_ready: &mut Option<bool>, told_pressure: &mut bool) {
+fn tell(setup: &Setup, health: &Health, was_ready: &mut Option<bool>, told: &mut Option<[bool; 3]>) {
+    let ready = health.problem.is_none();
     let name = &setup.config.node_name;
     let node = object::event_reference(name);
     let normal = |reason: &str, message: &str| {
         setup.recorder.event(&node, client::events::EventType::Normal, reason, message);
     };
-    if !*told_pressure {
-        *told_pressure = true;
-        for reason in ["NodeHasSufficientMemory", "NodeHasNoDiskPressure", "NodeHasSufficientPID"] {
+    let pressure = [health.memory_pressure, health.disk_pressure, health.pid_pressure];
+    let reasons = [
+        ["NodeHasSufficientMemory", "NodeHasInsufficientMemory"],
+        ["NodeHasNoDiskPressure", "NodeHasDiskPressure"],
+        ["NodeHasSufficientPID", "NodeHasInsufficientPID"],
+    ];
+    for (at, reasons) in reasons.iter().enumerate() {
+        if told.is_none_or(|told| told[at] != pressure[at]) {
+            let reason = reasons[usize::from(pressure[at])];
             normal(reason, &format!("Node {name} status is now: {reason}"));
         }
     }
+    *told = Some(pressure);
     if *was_ready != Some(ready) {
         if ready {
             normal("NodeReady", &format!("Node {name} status is now: NodeReady"));

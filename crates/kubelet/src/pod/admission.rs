@@ -22,13 +22,12 @@ pub struct View<'a> {
 /// `None`: the pod is welcome.
 pub fn admit(pod: &Pod, view: &View<'_>) -> Option<Verdict> {
     if let Some(message) = super::sysctls::forbidden(pod, view.unsafe_sysctls) {
-        return Some(Verdict { reason: "SysctlForbidden".into(), message });
+        return Some(Verdict::new("SysctlForbidden", &message));
     }
-    let out_of = |name: &str, asked: i64, used: i64, capacity: i64| Verdict {
-        reason: format!("OutOf{name}"),
-        message: format!(
-            "Node didn't have enough resource: {name}, requested: {asked}, used: {used}, capacity: {capacity}"
-        ),
+    let out_of = |name: &str, asked: i64, used: i64, capacity: i64| {
+        let text =
+            format!("Node didn't have enough resource: {name}, requested: {asked}, used: {used}, capacity: {capacity}");
+        Verdict::new(&format!("OutOf{name}"), &text)
     };
     let count = view.others.len();
     if count + 1 > view.max_pods {
@@ -67,7 +66,7 @@ fn as_i64(count: usize) -> i64 {
 }
 
 fn predicate(name: &str, what: &str) -> Verdict {
-    Verdict { reason: name.to_owned(), message: format!("Predicate {name} failed: {what}") }
+    Verdict::new(name, &format!("Predicate {name} failed: {what}"))
 }
 
 /// (address, protocol, port)

@@ -21,6 +21,7 @@ pub async fn remove_everything(kubelet: &Kubelet, pod: &Pod, seen: &Observed) ->
     let _ = std::fs::remove_dir_all(logs);
     kubelet.cgroups.remove_pod(uid);
     kubelet.objects.forget(uid);
+    kubelet.counts.forget(uid);
     Ok(())
 }
 
@@ -51,7 +52,11 @@ pub async fn prune_sandboxes(kubelet: &Kubelet, pod: &Pod, seen: &Observed) {
     }
 }
 
-async fn remove_container(
+/// Removes a container that no longer runs, with its log.
+///
+/// # Errors
+/// The runtime failed.
+pub async fn remove_container(
     kubelet: &Kubelet,
     pod: &Pod,
     container: &crate::observed::Container,

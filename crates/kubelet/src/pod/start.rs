@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Container, Pod};
 
 use super::{hooks, kill};
+use crate::counts::{STARTED_CONTAINERS, STARTED_PODS, STARTED_PODS_ERRORS};
 use crate::images::Wanted;
 use crate::kubelet::Kubelet;
 use crate::observed::{self, Observed};
@@ -30,6 +31,7 @@ pub async fn sandbox(kubelet: &Kubelet, pod: &Pod, attempt: u32) -> Result<(Stri
     let failed = |message: String| {
         let text = format!("Failed to create pod sandbox: {message}");
         kubelet.pod_event(pod, true, "FailedCreatePodSandBox", &text);
+        kubelet.counts.add(STARTED_PODS_ERRORS, "");
         message
     };
     let config = sandbox_config(kubelet, pod, attempt);
@@ -45,6 +47,7 @@ pub async fn sandbox(kubelet: &Kubelet, pod: &Pod, attempt: u32) -> Result<(Stri
         }
     };
     let id = kubelet.runtime.run_pod_sandbox(config.clone(), &handler).await.map_err(|e| failed(e.to_string()))?;
+    kubelet.counts.add(STARTED_PODS, "");
     Ok((id, config))
 }
 
@@ -101,6 +104,12 @@ pub async fn container(
         return Err(failure("RunContainerError", error.message()));
     }
     tell(false, "Started", "Container started".into());
+    let label = match kind {
+        Kind::Main => "container",
+        Kind::Init => "init_container",
+        Kind::Ephemeral => "ephemeral_container",
+    };
+    kubelet.counts.add(STARTED_CONTAINERS, label);
     link_log(kubelet, pod, &container.name, &id, &log_path);
     post_start(kubelet, pod, place, kind, container, &id).await
 }

@@ -40,6 +40,8 @@ pub type Desired = Option<Arc<Pod>>;
 pub struct Worker {
     pub kubelet: Arc<Kubelet>,
     pub desired: watch::Receiver<Desired>,
+    /// What another part of the kubelet decided: the pod has to end.
+    pub sentence: watch::Receiver<Option<Verdict>>,
     /// Something of the pod changed in the runtime, or a probe's verdict did.
     pub wake: Arc<Notify>,
     pub shutdown: CancellationToken,
@@ -99,7 +101,10 @@ impl Worker {
             if let Some(pod) = &desired {
                 self.pod = pod.clone();
             }
-            let mut changes = self.desired.clone();
+            if let Some(verdict) = self.sentence.borrow_and_update().clone() {
+                memory.verdict.get_or_insert(verdict);
+            }
+            let (mut changes, mut sentence) = (self.desired.clone(), self.sentence.clone());
             let ends = grace_of(&desired);
             let next = tokio::select! {
                 biased;
@@ -107,6 +112,7 @@ impl Worker {
                 next = round(&self.kubelet, &self.pod, desired.is_none(), ends, &mut memory) => next,
                 // Deleted, or deleted with less grace: what is under way is no longer wanted.
                 _ = changes.wait_for(|new| sooner(ends, grace_of(new))) => continue,
+                Ok(()) = sentence.changed() => continue,
             };
             let wait = match next {
                 Next::Done => return,
@@ -115,6 +121,7 @@ impl Worker {
             tokio::select! {
                 () = self.shutdown.cancelled() => return,
                 changed = self.desired.changed() => if changed.is_err() { return },
+                Ok(()) = self.sentence.changed() => {}
                 () = self.wake.notified() => {}
                 () = tokio::time::sleep(wait.unwrap_or(Duration::MAX)), if wait.is_some() => {}
             }
@@ -175,7 +182,7 @@ async fn round(kubelet: &Arc<Kubelet>, pod: &Arc<Pod>, gone: bool, ends: Option<
     {
         let message = "Pod was active on the node longer than the specified deadline";
         kubelet.pod_event(pod, false, "DeadlineExceeded", message);
-        memory.verdict = Some(Verdict { reason: "DeadlineExceeded".into(), message: message.into() });
+        memory.verdict = Some(Verdict::new("DeadlineExceeded", message));
     }
     if memory.verdict.is_some() || spec::is_terminal(pod) {
         return finish(kubelet, pod, seen, memory).await;
@@ -262,7 +269,8 @@ async fn finish(kubelet: &Arc<Kubelet>, pod: &Arc<Pod>, mut seen: Observed, memo
         report(kubelet, pod, &seen, memory, false);
     }
     if seen.is_running() {
-        if let Err(error) = kill::pod(kubelet, pod, &seen, kill::spec_grace(pod)).await {
+        let grace_s = memory.verdict.as_ref().and_then(|verdict| verdict.ending.grace_s);
+        if let Err(error) = kill::pod(kubelet, pod, &seen, grace_s.unwrap_or_else(|| kill::spec_grace(pod))).await {
             tracing::warn!(pod = %spec::describe(pod), %error, "cannot stop a finished pod; trying again");
             return Next::Wait(Some(RETRY));
         }
@@ -277,6 +285,7 @@ async fn finish(kubelet: &Arc<Kubelet>, pod: &Arc<Pod>, mut seen: Observed, memo
         tracing::warn!(pod = %spec::describe(pod), %error, "cannot remove a finished pod's volumes");
     }
     kubelet.cgroups.remove_pod(uid);
+    kubelet.pods.set_ended(uid);
     Next::Wait(None)
 }
 

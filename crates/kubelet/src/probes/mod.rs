@@ -17,6 +17,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use crate::backoff::go_seconds;
+use crate::counts::Probed;
 use crate::kubelet::Kubelet;
 use crate::observed::{Observed, State};
 use crate::spec::{self, Kind};
@@ -165,7 +166,21 @@ impl Prober {
 
     async fn once(&self) -> Option<bool> {
         let limit = seconds(self.probe.timeout_seconds, 1);
-        let (good, reason, text) = match self.check(limit).await {
+        let found = self.check(limit).await;
+        let result = match &found {
+            Ok(_) => "successful",
+            Err(Failed::Probe(_)) => "failed",
+            Err(Failed::Error(_)) => "unknown",
+        };
+        self.kubelet.counts.probed(Probed {
+            namespace: spec::namespace(&self.pod).to_owned(),
+            pod: spec::name(&self.pod).to_owned(),
+            uid: spec::uid(&self.pod).to_owned(),
+            container: self.container.name.clone(),
+            kind: self.kind,
+            result,
+        });
+        let (good, reason, text) = match found {
             Ok(None) => return Some(true),
             Ok(Some(warning)) => (Some(true), "ProbeWarning", format!("{} probe warning: {warning}", self.kind.name())),
             Err(Failed::Probe(text)) => {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use parking_lot::RwLock;
 
 /// The three probes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ProbeKind {
     Startup,
     Liveness,

@@ -9,6 +9,8 @@ use super::Server;
 use super::answer::{self, Answer, EXPOSITION};
 use super::node_usage::Usage;
 use super::stats::{self, ContainerUsage, PodUsage, value};
+use crate::counts::Probed;
+use crate::spec;
 
 const NANO: f64 = 1e9;
 
@@ -68,8 +70,64 @@ pub async fn kubelet(server: &Server) -> Answer {
             text.sample("kubelet_running_containers", &[("container_state", name)], count, None);
         }
     }
+    pods_text(&mut text, &server.state.pods.all());
+    let mut last = "";
+    for (family, label, count) in server.state.counts.families() {
+        if family.name != last {
+            text.family(family.name, "counter", family.help);
+            last = family.name;
+        }
+        let labels = [(family.label, label)];
+        text.sample(family.name, if family.label.is_empty() { &[] } else { &labels }, count, None);
+    }
     process(&mut text, server.started);
     text.answer()
+}
+
+/// How many pods are wanted here and are not finished, by where they come from.
+fn pods_text(text: &mut Text, pods: &[std::sync::Arc<k8s_openapi::api::core::v1::Pod>]) {
+    for (name, help, finished_too) in [
+        ("kubelet_desired_pods", "[ALPHA] The number of pods the kubelet is being instructed to run.", true),
+        (
+            "kubelet_active_pods",
+            "[ALPHA] The number of pods the kubelet considers active and which are being considered when admitting new pods.",
+            false,
+        ),
+    ] {
+        text.family(name, "gauge", help);
+        let counted = || pods.iter().filter(|pod| finished_too || !spec::is_terminal(pod));
+        let fixed = counted().filter(|pod| spec::is_static(pod)).count();
+        for (label, count) in [("", counted().count() - fixed), ("true", fixed)] {
+            text.sample(name, &[("static", label)], count, None);
+        }
+    }
+}
+
+/// `GET /metrics/probes`
+pub fn probes(server: &Server) -> Answer {
+    probes_text(server.state.counts.probes()).answer()
+}
+
+fn probes_text(counts: Vec<(Probed, u64)>) -> Text {
+    let mut text = Text::default();
+    let name = "prober_probe_total";
+    text.family(
+        name,
+        "counter",
+        "[BETA] Cumulative number of a liveness, readiness or startup probe for a container by result.",
+    );
+    for (probed, count) in counts {
+        let labels = [
+            ("container", probed.container.as_str()),
+            ("namespace", &probed.namespace),
+            ("pod", &probed.pod),
+            ("pod_uid", &probed.uid),
+            ("probe_type", probed.kind.name()),
+            ("result", probed.result),
+        ];
+        text.sample(name, &labels, count, None);
+    }
+    text
 }
 
 /// Gauges of the process that the kubelet runs in.
@@ -106,7 +164,7 @@ fn process(text: &mut Text, started: jiff::Timestamp) {
 
 /// `GET /metrics/resource`
 pub async fn resource(server: &Server) -> Answer {
-    let pods = stats::pods(&server.state).await;
+    let pods = stats::pods(&*server.state.runtime).await;
     if let Err(error) = &pods {
         tracing::warn!(%error, "the container runtime does not tell what pods use");
     }
@@ -182,7 +240,7 @@ type ReadNetwork = fn(&v1::NetworkInterfaceUsage) -> Option<&v1::UInt64Value>;
 
 /// `GET /metrics/cadvisor`
 pub async fn cadvisor(server: &Server) -> Answer {
-    let pods = match stats::pods(&server.state).await {
+    let pods = match stats::pods(&*server.state.runtime).await {
         Ok(pods) => pods,
         Err(error) => return answer::text(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
     };
@@ -275,6 +333,26 @@ mod tests {
         text.sample("m", &[("a", "x\"y\\z\n"), ("b", "")], 1.5, Some(7));
         text.sample("n", &[], 2, None);
         assert_eq!(text.0, "m{a=\"x\\\"y\\\\z\\n\",b=\"\"} 1.5 7\nn 2\n");
+    }
+
+    #[test]
+    fn probes_by_result() {
+        let counts = crate::counts::Counts::default();
+        let probed = |result| Probed {
+            namespace: "ns".into(),
+            pod: "p".into(),
+            uid: "u".into(),
+            container: "c".into(),
+            kind: crate::probes::results::ProbeKind::Liveness,
+            result,
+        };
+        counts.probed(probed("failed"));
+        counts.probed(probed("failed"));
+        let Text(text) = probes_text(counts.probes());
+        let sample = "prober_probe_total{container=\"c\",namespace=\"ns\",pod=\"p\",pod_uid=\"u\",probe_type=\"Liveness\",result=\"failed\"} 2";
+        assert_eq!(text.lines().last(), Some(sample));
+        counts.forget("u");
+        assert!(counts.probes().is_empty());
     }
 
     #[test]

@@ -7,10 +7,10 @@ mod attributes;
 mod auth;
 mod container_logs;
 mod metrics;
-mod node_usage;
+pub mod node_usage;
 mod query;
 mod routes;
-mod stats;
+pub mod stats;
 mod streams;
 mod tls;
 
@@ -49,6 +49,7 @@ pub struct State {
     pub client: Option<kube::Client>,
     pub runtime: Arc<dyn cri::Runtime>,
     pub pods: Arc<dyn PodSource>,
+    pub counts: Arc<crate::counts::Counts>,
 }
 
 #[derive(Debug, thiserror::Error)]

@@ -82,7 +82,8 @@ fn stat_cpu(text: &str) -> u64 {
     fields.filter_map(|(_, field)| field.parse::<u64>().ok()).sum::<u64>() * NANOS
 }
 
-fn memory(meminfo: &str) -> Memory {
+/// Of `/proc/meminfo`; what is left is what is neither used nor active file cache, as upstream counts it.
+pub fn memory(meminfo: &str) -> Memory {
     let of = |name: &str| {
         let line = meminfo.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
         line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok()).unwrap_or(0) * 1024

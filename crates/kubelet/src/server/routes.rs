@@ -40,7 +40,7 @@ pub async fn answer(
         (&Method::GET, &["metrics"]) => metrics::kubelet(&server).await,
         (&Method::GET, &["metrics", "resource"]) => metrics::resource(&server).await,
         (&Method::GET, &["metrics", "cadvisor"]) => metrics::cadvisor(&server).await,
-        (&Method::GET, &["metrics", "probes"]) => answer::of(StatusCode::OK, answer::EXPOSITION, ""),
+        (&Method::GET, &["metrics", "probes"]) => metrics::probes(&server),
         (&Method::GET | &Method::POST, &["stats", "summary"]) => stats::summary(&server).await,
         (&Method::GET, &["containerLogs", namespace, pod, container]) => {
             container_logs::answer(&server, namespace, pod, container, &query).await

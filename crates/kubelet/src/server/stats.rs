@@ -6,9 +6,9 @@ use http::StatusCode;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
+use super::Server;
 use super::answer::{self, Answer};
 use super::node_usage::{self, Space, Usage};
-use super::{Server, State};
 use crate::labels;
 
 /// A pod and what it uses.
@@ -45,12 +45,11 @@ pub fn value(of: Option<&v1::UInt64Value>) -> Option<u64> {
 ///
 /// # Errors
 /// The runtime failed. Old runtimes that cannot tell a sandbox's usage give that of containers alone.
-pub async fn pods(state: &State) -> Result<Vec<PodUsage>, cri::Error> {
+pub async fn pods(runtime: &dyn cri::Runtime) -> Result<Vec<PodUsage>, cri::Error> {
     let running = v1::ContainerStateValue { state: v1::ContainerState::ContainerRunning.into() };
     let running = v1::ContainerFilter { state: Some(running), ..Default::default() };
     let ready = v1::PodSandboxStateValue { state: v1::PodSandboxState::SandboxReady.into() };
     let ready = v1::PodSandboxFilter { state: Some(ready), ..Default::default() };
-    let runtime = &state.runtime;
     let (containers, sandboxes, mut usages, sandbox_usages) = tokio::join!(
         runtime.list_containers(running),
         runtime.list_pod_sandbox(ready),
@@ -143,9 +142,9 @@ fn fill(pod: &mut PodUsage) {
 }
 
 /// `GET /stats/summary`
-pub async fn summary(server: &Server) -> Answer {
+pub(super) async fn summary(server: &Server) -> Answer {
     let state = &server.state;
-    let pods = match pods(state).await {
+    let pods = match pods(&*state.runtime).await {
         Ok(pods) => pods,
         Err(error) => return answer::text(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
     };

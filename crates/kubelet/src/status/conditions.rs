@@ -12,6 +12,9 @@ pub const OWNED: [&str; 5] = ["PodReadyToStartContainers", "Initialized", "Ready
 pub const RESIZE_PENDING: &str = "PodResizePending";
 pub const RESIZE_IN_PROGRESS: &str = "PodResizeInProgress";
 
+/// Shown by whoever disrupts a pod (KEP-3329), the kubelet when it evicts.
+const DISRUPTION_TARGET: &str = "DisruptionTarget";
+
 /// Whether only the kubelet says what a condition of that type says.
 pub fn is_ours(type_: &str) -> bool {
     OWNED.contains(&type_) || type_ == RESIZE_PENDING || type_ == RESIZE_IN_PROGRESS
@@ -56,7 +59,13 @@ pub fn all(view: &View<'_>, status: &PodStatus) -> Vec<PodCondition> {
         let (reason, message) = told?;
         Some((type_, Outcome { good: true, reason, message }))
     });
-    for (type_, outcome) in OWNED.into_iter().zip(outcomes).chain(resize) {
+    let disruption = view.verdict.and_then(|verdict| verdict.ending.disruption.clone());
+    if disruption.is_some() {
+        conditions.retain(|c| c.type_ != DISRUPTION_TARGET);
+    }
+    let disruption =
+        disruption.map(|message| (DISRUPTION_TARGET, Outcome { good: true, reason: "TerminationByKubelet", message }));
+    for (type_, outcome) in OWNED.into_iter().zip(outcomes).chain(resize).chain(disruption) {
         let word = if outcome.good { "True" } else { "False" };
         let before = old.iter().find(|c| c.type_ == type_);
         let transition = before.filter(|c| c.status == word).and_then(|c| c.last_transition_time.clone());

@@ -23,6 +23,23 @@ pub type Waiting = HashMap<String, (String, String)>;
 pub struct Verdict {
     pub reason: String,
     pub message: String,
+    pub ending: Ending,
+}
+
+/// How a pod is ended that the kubelet decided against.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Ending {
+    /// The grace period, if it is not the pod's own.
+    pub grace_s: Option<i64>,
+    /// The message of a `DisruptionTarget` condition, if the pod gets one.
+    pub disruption: Option<String>,
+}
+
+impl Verdict {
+    /// With the pod's own grace period, and no condition.
+    pub fn new(reason: &str, message: &str) -> Verdict {
+        Verdict { reason: reason.to_owned(), message: message.to_owned(), ending: Ending::default() }
+    }
 }
 
 /// Everything a status is made of.

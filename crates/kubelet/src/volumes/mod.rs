@@ -29,6 +29,11 @@ fn volume_dir(root: &Path, uid: &str, plugin: &str, name: &str) -> PathBuf {
     pod_dir(root, uid).join("volumes").join(format!("kubernetes.io~{plugin}")).join(name)
 }
 
+/// Where a volume of that kind lies that the kubelet makes itself.
+pub fn place(root: &Path, uid: &str, volume: &Volume) -> PathBuf {
+    volume_dir(root, uid, plugin(volume), &volume.name)
+}
+
 /// Makes all volumes of a pod, or brings their content up to date.
 ///
 /// # Errors
@@ -85,6 +90,7 @@ async fn one(root: &Path, source: &Source<'_>, volume: &Volume) -> Result<PathBu
 
 fn plugin(volume: &Volume) -> &'static str {
     match volume {
+        v if v.empty_dir.is_some() => "empty-dir",
         v if v.config_map.is_some() => "configmap",
         v if v.secret.is_some() => "secret",
         v if v.downward_api.is_some() => "downward-api",
