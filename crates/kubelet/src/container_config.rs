@@ -103,7 +103,7 @@ pub fn container(input: &Input<'_>) -> Result<v1::ContainerConfig, String> {
         working_dir: container.working_dir.clone().unwrap_or_default(),
         envs: input.env.iter().map(|(key, value)| v1::KeyValue { key: key.clone(), value: value.clone() }).collect(),
         mounts: mounts(input, &lookup)?,
-        devices: Vec::new(),
+        devices: devices(input)?,
         labels: labels::container_labels(pod, container).into_iter().collect(),
         annotations: labels::container_annotations(pod, container, input.restarts).into_iter().collect(),
         log_path: labels::container_log_path(&container.name, input.restarts),
@@ -206,10 +206,14 @@ fn mounts(input: &Input<'_>, lookup: &dyn Fn(&str) -> Option<String>) -> Result<
                 mount.name
             ));
         }
-        // What the kubelet writes is never the container's to change.
+        // What the kubelet writes, or is claimed for reading only, is never the container's to change.
         let fixed = spec::spec(pod).volumes.iter().flatten().any(|v| {
             v.name == mount.name
-                && (v.config_map.is_some() || v.secret.is_some() || v.downward_api.is_some() || v.projected.is_some())
+                && (v.persistent_volume_claim.as_ref().is_some_and(|claim| claim.read_only == Some(true))
+                    || v.config_map.is_some()
+                    || v.secret.is_some()
+                    || v.downward_api.is_some()
+                    || v.projected.is_some())
         });
         let propagation = match mount.mount_propagation.as_deref() {
             Some("HostToContainer") => v1::MountPropagation::PropagationHostToContainer,
@@ -233,6 +237,24 @@ fn mounts(input: &Input<'_>, lookup: &dyn Fn(&str) -> Option<String>) -> Result<
         all.push(plain_mount(message_path, &message_file(&pod_dir, &container.name)?));
     }
     Ok(all)
+}
+
+/// The block volumes that the container sees as devices.
+fn devices(input: &Input<'_>) -> Result<Vec<v1::Device>, String> {
+    let one = |device: &k8s_openapi::api::core::v1::VolumeDevice| {
+        let path = input.volumes.get(&device.name).ok_or_else(|| {
+            format!("cannot find volume \"{}\" to pass into container \"{}\"", device.name, input.container.name)
+        })?;
+        let mut volumes = spec::spec(input.pod).volumes.iter().flatten();
+        let claim = volumes.find(|v| v.name == device.name).and_then(|v| v.persistent_volume_claim.as_ref());
+        let read_only = claim.is_some_and(|claim| claim.read_only == Some(true));
+        Ok(v1::Device {
+            container_path: device.device_path.clone(),
+            host_path: path.to_string_lossy().into_owned(),
+            permissions: if read_only { "r" } else { "mrw" }.into(),
+        })
+    };
+    input.container.volume_devices.iter().flatten().map(one).collect()
 }
 
 fn plain_mount(container_path: &str, host: &Path) -> v1::Mount {

@@ -18,11 +18,6 @@ pub const EVICTIONS: Family = Family {
     help: "[ALPHA] Cumulative number of pod evictions by eviction signal",
     label: "eviction_signal",
 };
-pub const PREEMPTIONS: Family = Family {
-    name: "kubelet_preemptions",
-    help: "[ALPHA] Cumulative number of pod preemptions by preemption resource",
-    label: "preemption_signal",
-};
 pub const STARTED_PODS: Family =
     Family { name: "kubelet_started_pods_total", help: "[ALPHA] Cumulative number of pods started", label: "" };
 pub const STARTED_PODS_ERRORS: Family = Family {

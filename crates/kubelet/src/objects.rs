@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::api::authentication::v1::{BoundObjectReference, TokenRequest, TokenRequestSpec};
-use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret, ServiceAccount};
+use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolume, PersistentVolumeClaim, Pod, Secret, ServiceAccount};
 use k8s_openapi::api::node::v1::RuntimeClass;
 use kube::api::{Api, PostParams};
 use parking_lot::Mutex;
@@ -72,6 +72,14 @@ impl Objects {
             .get(name)
             .await
             .map_err(|e| missing_object("secret", name, e))
+    }
+
+    pub async fn claim(&self, namespace: &str, name: &str) -> Result<PersistentVolumeClaim, Missing> {
+        Api::<PersistentVolumeClaim>::namespaced(self.client()?, namespace).get(name).await.map_err(missing)
+    }
+
+    pub async fn persistent_volume(&self, name: &str) -> Result<PersistentVolume, Missing> {
+        Api::<PersistentVolume>::all(self.client()?).get(name).await.map_err(missing)
     }
 
     /// The runtime's name for what a RuntimeClass stands for.

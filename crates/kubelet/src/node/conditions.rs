@@ -1,6 +1,6 @@
 //! The node's conditions, worded as upstream's. Pure.
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{ContainerImage, NodeCondition};
+use k8s_openapi::api::core::v1::{ContainerImage, NodeCondition, NodeFeatures, NodeRuntimeHandler};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 /// How the node is right now.
@@ -12,6 +12,9 @@ pub struct Health {
     pub disk_pressure: bool,
     pub pid_pressure: bool,
     pub images: Vec<ContainerImage>,
+    /// What the runtime says it can do; absent from runtimes that say nothing.
+    pub features: Option<NodeFeatures>,
+    pub handlers: Vec<NodeRuntimeHandler>,
 }
 
 /// All conditions; the time of transition stays while the status does.

@@ -14,7 +14,7 @@ use std::time::Duration;
 use client::events::Recorder;
 use cri::{Runtime, v1};
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{ContainerImage, Node};
+use k8s_openapi::api::core::v1::{ContainerImage, Node, NodeFeatures, NodeRuntimeHandler, NodeRuntimeHandlerFeatures};
 use kube::api::{Api, Patch, PatchParams, PostParams};
 use tokio_util::sync::CancellationToken;
 
@@ -93,9 +93,9 @@ async fn adopt(nodes: &Api<Node>, name: &str, wanted: &Node) -> kube::Result<()>
 
 /// How the runtime is, in the words of the Ready condition.
 async fn observe(setup: &Setup) -> Health {
-    let problem = match setup.runtime.status(false).await {
-        Ok(answer) => runtime_problem(&answer),
-        Err(error) => Some(format!("container runtime is down: {}", error.message())),
+    let (problem, answer) = match setup.runtime.status(false).await {
+        Ok(answer) => (runtime_problem(&answer), answer),
+        Err(error) => (Some(format!("container runtime is down: {}", error.message())), v1::StatusResponse::default()),
     };
     let has = |condition| setup.pressure.has(condition);
     Health {
@@ -104,6 +104,20 @@ async fn observe(setup: &Setup) -> Health {
         disk_pressure: has(Condition::Disk),
         pid_pressure: has(Condition::Pid),
         images: Vec::new(),
+        features: answer
+            .features
+            .map(|features| NodeFeatures { supplemental_groups_policy: Some(features.supplemental_groups_policy) }),
+        handlers: answer.runtime_handlers.into_iter().map(handler).collect(),
+    }
+}
+
+fn handler(from: v1::RuntimeHandler) -> NodeRuntimeHandler {
+    NodeRuntimeHandler {
+        name: Some(from.name),
+        features: from.features.map(|features| NodeRuntimeHandlerFeatures {
+            recursive_read_only_mounts: Some(features.recursive_read_only_mounts),
+            user_namespaces: Some(features.user_namespaces),
+        }),
     }
 }
 

@@ -127,6 +127,8 @@ pub fn status(
             architecture: facts.architecture.to_owned(),
             swap: Some(NodeSwapStatus { capacity: Some(facts.swap_bytes) }).filter(|_| facts.swap_bytes > 0),
         }),
+        features: health.features.clone(),
+        runtime_handlers: Some(health.handlers.clone()).filter(|handlers| !handlers.is_empty()),
         volumes_in_use: old.volumes_in_use.clone(),
         volumes_attached: old.volumes_attached.clone(),
         ..Default::default()

@@ -24,6 +24,14 @@ pub fn admit(pod: &Pod, view: &View<'_>) -> Option<Verdict> {
     if let Some(message) = super::sysctls::forbidden(pod, view.unsafe_sysctls) {
         return Some(Verdict::new("SysctlForbidden", &message));
     }
+    if let Some(node) = view.node
+        && !can_restrict_groups(node)
+        && spec::spec(pod).security_context.as_ref().and_then(|c| c.supplemental_groups_policy.as_deref())
+            == Some("Strict")
+    {
+        let message = "SupplementalGroupsPolicy=Strict is not supported in this node";
+        return Some(Verdict::new("SupplementalGroupsPolicyNotSupported", message));
+    }
     let out_of = |name: &str, asked: i64, used: i64, capacity: i64| {
         let text =
             format!("Node didn't have enough resource: {name}, requested: {asked}, used: {used}, capacity: {capacity}");
@@ -59,6 +67,12 @@ pub fn admit(pod: &Pod, view: &View<'_>) -> Option<Verdict> {
         })
     });
     clash.then(|| predicate("NodePorts", "node(s) didn't have free ports for the requested pod ports"))
+}
+
+/// Whether the runtime can keep a container out of the groups its image lists (KEP-3619).
+fn can_restrict_groups(node: &Node) -> bool {
+    let features = node.status.as_ref().and_then(|status| status.features.as_ref());
+    features.and_then(|features| features.supplemental_groups_policy) == Some(true)
 }
 
 fn as_i64(count: usize) -> i64 {
@@ -148,6 +162,10 @@ mod tests {
             (
                 "{securityContext: {sysctls: [{name: kernel.msgmax, value: '1'}]}, containers: []}",
                 Some("SysctlForbidden"),
+            ),
+            (
+                "{securityContext: {supplementalGroupsPolicy: Strict}, containers: []}",
+                Some("SupplementalGroupsPolicyNotSupported"),
             ),
         ] {
             assert_eq!(admit(&pod(spec), &view).map(|v| v.reason).as_deref(), want, "{spec}");

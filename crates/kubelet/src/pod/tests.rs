@@ -14,6 +14,7 @@ use crate::objects::Objects;
 use crate::pods::Pods;
 use crate::probes::results::Results;
 use crate::resources::Amounts;
+use crate::status::{Ending, Verdict};
 
 const DEADLINE: Duration = Duration::from_secs(20);
 
@@ -61,6 +62,10 @@ impl Bed {
             allocatable_disk_bytes: 1 << 40,
             oom_floor: 0,
             pods: Pods::default(),
+            pressure: Arc::default(),
+            images_seen: crate::image_gc::Seen::default(),
+            disk_usage: crate::disk_usage::DiskUsage::default(),
+            counts: Arc::default(),
         };
         Bed { runtime, kubelet: Arc::new(kubelet), stop: CancellationToken::new(), dir }
     }
@@ -237,4 +242,26 @@ async fn a_failing_post_start_hook_ends_the_container() {
     bed.until("the hook's failure shows", waits("PostStartHookError")).await;
     let calls = bed.calls();
     assert_eq!(&calls[..5], ["run sandbox-0", "create web-0", "start web-0", "exec web-0 false", "stop web-0"]);
+}
+
+#[tokio::test]
+async fn an_evicted_pod_fails_with_its_reason_and_condition() {
+    let bed = Bed::new();
+    bed.set(&pod("{containers: [{name: web, image: a}]}"));
+    bed.until("it runs", running).await;
+    bed.calls();
+    assert_eq!(bed.kubelet.pods.active().len(), 1);
+    let ending = Ending { grace_s: Some(1), disruption: Some("too much".into()) };
+    assert!(bed.kubelet.pods.end("u", Verdict { ending, ..Verdict::new("Evicted", "too much") }));
+    let ended = |s: &PodStatus| {
+        let states = s.container_statuses.iter().flatten().filter_map(|c| c.state.as_ref());
+        s.phase.as_deref() == Some("Failed") && states.into_iter().all(|state| state.terminated.is_some())
+    };
+    let status = bed.until("it is ended", ended).await;
+    assert_eq!((status.reason.as_deref(), status.message.as_deref()), (Some("Evicted"), Some("too much")));
+    let condition = status.conditions.iter().flatten().find(|c| c.type_ == "DisruptionTarget").expect("the condition");
+    assert_eq!((condition.status.as_str(), condition.reason.as_deref()), ("True", Some("TerminationByKubelet")));
+    assert_eq!(bed.calls().first().map(String::as_str), Some("stop web-0"));
+    assert!(bed.kubelet.pods.active().is_empty());
+    assert!(!bed.kubelet.pods.end("other", Verdict::new("Evicted", "")), "there is no such pod");
 }

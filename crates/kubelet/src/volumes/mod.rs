@@ -3,6 +3,7 @@
 //! Making is idempotent: what is there from before a restart is left as it is, mounts included. Paths are
 //! upstream's, `<root>/pods/<uid>/volumes/<plugin>/<name>`.
 pub mod atomic;
+pub mod claim;
 pub mod content;
 pub mod host_path;
 pub mod subpath;
@@ -15,6 +16,7 @@ use std::path::{Path, PathBuf};
 use k8s_openapi::api::core::v1::{Pod, Volume};
 
 use crate::spec;
+use claim::Failure;
 use content::Source;
 
 /// Where a volume lies on the host, by its name.
@@ -43,7 +45,7 @@ pub async fn set_up(root: &Path, source: &Source<'_>) -> Result<Mounted, Vec<Str
     for volume in spec::spec(source.pod).volumes.iter().flatten() {
         match one(root, source, volume).await {
             Ok(path) => drop(mounted.insert(volume.name.clone(), path)),
-            Err(e) => failures.push(format!("MountVolume.SetUp failed for volume \"{}\" : {e}", volume.name)),
+            Err(failure) => failures.push(failure.text(&volume.name)),
         }
     }
     if failures.is_empty() { Ok(mounted) } else { Err(failures) }
@@ -57,7 +59,7 @@ pub fn is_refreshed(pod: &Pod) -> bool {
         .any(|v| v.config_map.is_some() || v.secret.is_some() || v.downward_api.is_some() || v.projected.is_some())
 }
 
-async fn one(root: &Path, source: &Source<'_>, volume: &Volume) -> Result<PathBuf, String> {
+async fn one(root: &Path, source: &Source<'_>, volume: &Volume) -> Result<PathBuf, Failure> {
     let uid = spec::uid(source.pod);
     let context = spec::spec(source.pod).security_context.as_ref();
     let group = context.and_then(|c| c.fs_group).and_then(|group| u32::try_from(group).ok());
@@ -65,7 +67,10 @@ async fn one(root: &Path, source: &Source<'_>, volume: &Volume) -> Result<PathBu
         host_path::check(&host.path, host.type_.as_deref().unwrap_or_default())?;
         return Ok(PathBuf::from(&host.path));
     }
-    let text = |e: io::Error| e.to_string();
+    if let Some(name) = claim::claim_name(source.pod, volume) {
+        return claim::set_up(source.objects, source.pod, volume, &name, group).await;
+    }
+    let text = |e: io::Error| Failure::SetUp(e.to_string());
     if let Some(empty) = &volume.empty_dir {
         let dir = volume_dir(root, uid, "empty-dir", &volume.name);
         let medium = empty.medium.as_deref().unwrap_or_default();
@@ -85,7 +90,7 @@ async fn one(root: &Path, source: &Source<'_>, volume: &Volume) -> Result<PathBu
         atomic::write(&dir, &files, group).map_err(text)?;
         return Ok(dir);
     }
-    Err(format!("{} volumes are not yet supported by this kubelet", plugin))
+    Err(Failure::SetUp(format!("{plugin} volumes are not yet supported by this kubelet")))
 }
 
 fn plugin(volume: &Volume) -> &'static str {
@@ -95,11 +100,9 @@ fn plugin(volume: &Volume) -> &'static str {
         v if v.secret.is_some() => "secret",
         v if v.downward_api.is_some() => "downward-api",
         v if v.projected.is_some() => "projected",
-        v if v.persistent_volume_claim.is_some() => "persistentVolumeClaim",
         v if v.csi.is_some() => "csi",
         v if v.nfs.is_some() => "nfs",
         v if v.image.is_some() => "image",
-        v if v.ephemeral.is_some() => "ephemeral",
         _ => "such",
     }
 }
