@@ -185,8 +185,8 @@ mod tests {
     #[test]
     fn down_to_the_low_threshold() {
         let space = |available| node_usage::Space { available, capacity: 1000, ..Default::default() };
-        assert_eq!(excess(&space(151), 85, 80), None);
-        assert_eq!(excess(&space(150), 85, 80), Some(50));
+        assert_eq!(excess(&space(160), 85, 80), None);
+        assert_eq!(excess(&space(159), 85, 80), Some(41), "whole percents count, as upstream");
         assert_eq!(excess(&space(0), 100, 80), Some(200));
     }
 
