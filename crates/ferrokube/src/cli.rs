@@ -41,7 +41,7 @@ pub struct Start {
     #[arg(long, default_value_t = 1)]
     pub nodes: u32,
     /// Port of the API server
-    #[arg(long, default_value_t = 6443)]
+    #[arg(long, default_value_t = 6443, value_parser = clap::value_parser!(u16).range(1..))]
     pub api_port: u16,
     /// A CRI socket to use instead of a containerd of our own, as unix:///run/containerd/containerd.sock
     #[arg(long, default_value = "", value_name = "ENDPOINT")]

@@ -7,6 +7,7 @@ mod commands;
 mod component_flags;
 mod components;
 mod memory;
+mod output;
 mod search_path;
 
 use clap::Parser;

@@ -140,7 +140,9 @@ impl Layout {
         let path = self.root.join(FILE);
         let text = match fs::read_to_string(&path) {
             Ok(text) => text,
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return self.foreign().map(|()| None),
+            Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+                return self.foreign().map(|()| None);
+            }
             Err(e) => return Err(e).with_context(|| format!("reading {}", path.display())),
         };
         #[derive(Deserialize)]
@@ -241,6 +243,8 @@ mod tests {
         assert_eq!(layout.load().expect("ours"), Some(cluster("a")));
         layout.save(&Cluster { format: FORMAT + 1, ..cluster("a") }).expect("saved");
         assert!(layout.load().expect_err("newer").to_string().contains("newer ferrokube"));
+        let file = Layout::new(&dir.path().join(FILE)).expect("layout").load().expect_err("a file");
+        assert!(file.to_string().contains("is a file, not a directory"), "{file}");
         fs::remove_file(dir.path().join(FILE)).expect("removed");
         fs::write(dir.path().join("precious"), "data").expect("written");
         assert!(layout.load().expect_err("foreign").to_string().contains("holds no ferrokube cluster"));

@@ -16,14 +16,20 @@ fn on_path(program: &str) -> bool {
     std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
 }
 
-/// Root, programs and kernel features.
+/// # Errors
+/// We are not root; `doing` says what that is needed for.
+pub fn root(doing: &str) -> Result<()> {
+    if !rustix::process::geteuid().is_root() {
+        bail!("{doing} a cluster needs root (containers, networks and mounts): run it with sudo");
+    }
+    Ok(())
+}
+
+/// Programs and kernel features.
 ///
 /// # Errors
 /// The first thing that is missing, and how to get it.
 pub async fn machine(own_runtime: bool) -> Result<()> {
-    if !rustix::process::geteuid().is_root() {
-        bail!("starting a cluster needs root (containers, networks and mounts): run it with sudo");
-    }
     let denied = capabilities::ours().missing_defaults();
     if own_runtime && !denied.is_empty() {
         bail!(

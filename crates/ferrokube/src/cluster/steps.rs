@@ -75,7 +75,7 @@ impl Reporter {
 
 fn print(step: &Step) {
     match step {
-        Step::Done { what, millis } => println!("  ✓ {what} ({millis} ms)"),
+        Step::Done { what, millis } => crate::say!("  ✓ {what} ({millis} ms)"),
         Step::Failed { why } => eprintln!("  ✗ {why}"),
         Step::Ready => {}
     }

@@ -5,7 +5,7 @@ use crate::{
     cluster::{
         daemon::{self, Turn},
         layout::Layout,
-        lifecycle,
+        lifecycle, preflight,
     },
 };
 use anyhow::{Context, Result};
@@ -21,16 +21,17 @@ fn turn(layout: &Layout) -> Result<Option<Turn>> {
 /// Stop what runs; objects stay.
 pub fn stop(which: &Which) -> Result<()> {
     let (layout, cluster) = existing(which)?;
+    preflight::root("stopping")?;
     // First, so that a start under way gives up, and our turn comes.
     let ended = daemon::end(&layout, lifecycle::DAEMON_PATIENCE)?;
     let Some(_turn) = turn(&layout)? else {
-        println!("Cluster {} was only being started; nothing is left of it", cluster.name);
+        crate::say!("Cluster {} was only being started; nothing is left of it", cluster.name);
         return Ok(());
     };
     if crate::runtime()?.block_on(lifecycle::stop(&layout, &cluster))? || ended {
-        println!("Cluster {} is stopped; `ferrokube start` brings it back", cluster.name);
+        crate::say!("Cluster {} is stopped; `ferrokube start` brings it back", cluster.name);
     } else {
-        println!("Cluster {} is not running", cluster.name);
+        crate::say!("Cluster {} is not running", cluster.name);
     }
     Ok(())
 }
@@ -38,10 +39,11 @@ pub fn stop(which: &Which) -> Result<()> {
 /// Stop what runs and take everything away.
 pub fn delete(which: &Which) -> Result<()> {
     let (layout, cluster) = existing(which)?;
+    preflight::root("deleting")?;
     daemon::end(&layout, lifecycle::DAEMON_PATIENCE)?;
     let _turn = turn(&layout)?;
     crate::runtime()?.block_on(lifecycle::delete(&layout, &cluster))?;
-    println!("Cluster {} is deleted", cluster.name);
+    crate::say!("Cluster {} is deleted", cluster.name);
     let Some(path) = user_kubeconfig() else { return Ok(()) };
     let _alone = start::alone()?;
     pki::kubeconfig::remove(&path, &cluster.name).context("its context could not be taken out of the kubeconfig")

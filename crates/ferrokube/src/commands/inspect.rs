@@ -95,7 +95,7 @@ pub fn status(which: &Which, json: bool) -> Result<ExitCode> {
             kubeconfig: layout.admin_kubeconfig().display().to_string(),
             nodes,
         };
-        println!("{}", serde_json::to_string_pretty(&status)?);
+        crate::say!("{}", serde_json::to_string_pretty(&status)?);
     } else {
         show(&layout, &cluster, state, pid, &nodes);
     }
@@ -103,16 +103,16 @@ pub fn status(which: &Which, json: bool) -> Result<ExitCode> {
 }
 
 fn show(layout: &Layout, cluster: &Cluster, state: &str, pid: Option<i32>, nodes: &[NodeStatus]) {
-    println!("Cluster:    {} ({state})", cluster.name);
-    println!("Data:       {}", layout.root().display());
-    println!("API server: {}", cluster.api_url());
-    println!("Kubeconfig: {}", layout.admin_kubeconfig().display());
+    crate::say!("Cluster:    {} ({state})", cluster.name);
+    crate::say!("Data:       {}", layout.root().display());
+    crate::say!("API server: {}", cluster.api_url());
+    crate::say!("Kubeconfig: {}", layout.admin_kubeconfig().display());
     if let Some(pid) = pid {
-        println!("Process:    {pid}");
+        crate::say!("Process:    {pid}");
     }
     for node in nodes {
         let state = if node.ready { "Ready".to_owned() } else { format!("NotReady: {}", node.message) };
-        println!("Node:       {} ({}) {state}", node.name, node.internal_ip);
+        crate::say!("Node:       {} ({}) {state}", node.name, node.internal_ip);
     }
 }
 
@@ -120,7 +120,7 @@ fn show(layout: &Layout, cluster: &Cluster, state: &str, pid: Option<i32>, nodes
 pub fn nodes(which: &Which) -> Result<()> {
     let (layout, _) = existing(which)?;
     for node in crate::runtime()?.block_on(list(&layout))? {
-        println!("{}\t{}\t{}", node.name, node.internal_ip, if node.ready { "Ready" } else { "NotReady" });
+        crate::say!("{}\t{}\t{}", node.name, node.internal_ip, if node.ready { "Ready" } else { "NotReady" });
     }
     Ok(())
 }
@@ -157,7 +157,7 @@ pub fn logs(which: &Which, component: &str, tail: Option<usize>) -> Result<()> {
     let mut kept = std::collections::VecDeque::new();
     for line in BufReader::new(log).lines().map_while(Result::ok).filter(belongs) {
         match tail {
-            None => println!("{line}"),
+            None => crate::say!("{line}"),
             Some(count) => {
                 kept.push_back(line);
                 if kept.len() > count {
@@ -166,6 +166,6 @@ pub fn logs(which: &Which, component: &str, tail: Option<usize>) -> Result<()> {
             }
         }
     }
-    kept.iter().for_each(|line| println!("{line}"));
+    kept.iter().for_each(|line| crate::say!("{line}"));
     Ok(())
 }

@@ -31,7 +31,7 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
         Command::Image { command: Image::Load { which, archive } } => node::load_image(&which, &archive)?,
         Command::Image { command: Image::Ls(which) } => node::list_images(&which)?,
         Command::Logs { which, component, tail } => inspect::logs(&which, &component, tail)?,
-        Command::Version => println!("ferrokube {} (Kubernetes API v1.36)", env!("CARGO_PKG_VERSION")),
+        Command::Version => crate::say!("ferrokube {} (Kubernetes API v1.36)", env!("CARGO_PKG_VERSION")),
         Command::Completion { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "ferrokube", &mut std::io::stdout());
         }

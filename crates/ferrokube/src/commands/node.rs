@@ -45,7 +45,7 @@ pub fn list_images(which: &Which) -> Result<()> {
     for image in images {
         let names = if image.repo_tags.is_empty() { &image.repo_digests } else { &image.repo_tags };
         for name in names {
-            println!("{name}\t{}\t{}", image.id, image.size);
+            crate::say!("{name}\t{}\t{}", image.id, image.size);
         }
     }
     Ok(())

@@ -20,6 +20,8 @@ use std::{
 };
 
 const DEFAULT_SERVICE_CIDR: &str = "10.96.0.0/12";
+/// As upstream's `--service-cluster-ip-range`.
+const SERVICE_PREFIX_MIN: u8 = 12;
 const DEFAULT_POD_CIDR: &str = "10.244.0.0/16";
 /// Where every cluster of this machine has a folder.
 const RUN: &str = "/run/ferrokube";
@@ -34,6 +36,7 @@ pub fn start(flags: &Start, verbosity: u8) -> Result<()> {
     if flags.nodes != 1 {
         bail!("--nodes {}: several nodes on one machine are not implemented yet, only --nodes 1", flags.nodes);
     }
+    preflight::root("starting")?;
     let layout = Layout::new(&flags.which.data_dir)?;
     if let Some(cluster) = layout.load()?
         && runs_already(&layout, &cluster, flags)?
@@ -70,7 +73,7 @@ pub fn start(flags: &Start, verbosity: u8) -> Result<()> {
         claim(&layout, &cluster)?;
         cluster
     };
-    println!("Starting cluster {} in {}", cluster.name, layout.root().display());
+    crate::say!("Starting cluster {} in {}", cluster.name, layout.root().display());
     let started = if flags.foreground {
         foreground(&layout, &cluster, &runtime, verbosity)
     } else {
@@ -82,7 +85,7 @@ pub fn start(flags: &Start, verbosity: u8) -> Result<()> {
     }
     if !flags.foreground {
         merge_kubeconfig(&layout, &cluster)?;
-        println!(
+        crate::say!(
             "Cluster {} is Ready. Try:\n  ferrokube kubectl get nodes\n  ferrokube kubectl run web --image=ferrokube.local/hello:latest",
             cluster.name
         );
@@ -107,7 +110,7 @@ fn runs_already(layout: &Layout, cluster: &Cluster, flags: &Start) -> Result<boo
             Ok(nodes) if nodes.is_empty() => "its node has not registered yet".to_owned(),
             Ok(nodes) => match nodes.into_iter().find(|node| !node.ready) {
                 None => {
-                    println!("Cluster {} is running already: {}", cluster.name, cluster.api_url());
+                    crate::say!("Cluster {} is running already: {}", cluster.name, cluster.api_url());
                     return Ok(true);
                 }
                 Some(node) => format!("node {} is not Ready: {}", node.name, node.message),
@@ -180,10 +183,14 @@ fn decide(flags: &Start) -> Result<Cluster> {
     let others = other_clusters(&flags.which.name);
     let taken = ports(&others);
     let ranges = |of: fn(&Cluster) -> &str| others.iter().filter_map(move |other| of(other).parse::<Cidr>().ok());
-    // Of another cluster that is just being started no route shows yet.
-    let routed: Vec<Cidr> = routes().into_iter().chain(ranges(|other| &other.pod_cidr)).collect();
-    // Service ranges are never among the routes.
-    let reserved: Vec<Cidr> = ranges(|other| &other.service_cidr).collect();
+    // No route shows service ranges, nor what another cluster is just being started with.
+    let reserved = ranges(|other| &other.service_cidr).chain(ranges(|other| &other.pod_cidr));
+    let reserved: Vec<Cidr> = reserved.chain(special()).collect();
+    let service_cidr = range("--service-cidr", flags.service_cidr.as_deref(), DEFAULT_SERVICE_CIDR, &reserved)?;
+    if service_cidr.prefix < SERVICE_PREFIX_MIN {
+        bail!("--service-cidr {service_cidr}: too large, at most a /{SERVICE_PREFIX_MIN} can be handed out");
+    }
+    let routed: Vec<Cidr> = routes().into_iter().chain(reserved).chain([service_cidr]).collect();
     Ok(Cluster {
         format: FORMAT,
         name: flags.which.name.clone(),
@@ -192,8 +199,7 @@ fn decide(flags: &Start) -> Result<Cluster> {
         api_port: flags.api_port,
         kubelet_port: preflight::free_port(KUBELET_PORT, &taken),
         dns_port: preflight::free_port(DNS_PORT, &taken),
-        service_cidr: range("--service-cidr", flags.service_cidr.as_deref(), DEFAULT_SERVICE_CIDR, &reserved)?
-            .to_string(),
+        service_cidr: service_cidr.to_string(),
         pod_cidr: range("--pod-cidr", flags.pod_cidr.as_deref(), DEFAULT_POD_CIDR, &routed)?.to_string(),
         container_runtime_endpoint: flags.container_runtime_endpoint.clone(),
     })
@@ -207,7 +213,7 @@ fn range(flag: &str, wanted: Option<&str>, default: &str, taken: &[Cidr]) -> Res
             bail!("{flag} {wanted}: too small, at least a /24 is needed");
         }
         if let Some(other) = taken.iter().find(|other| other.overlaps(&range)) {
-            bail!("{flag} {wanted}: overlaps {other}, which is in use on this machine");
+            bail!("{flag} {wanted}: overlaps {other}, which is in use on this machine or set aside");
         }
         return Ok(range);
     }
@@ -216,6 +222,12 @@ fn range(flag: &str, wanted: Option<&str>, default: &str, taken: &[Cidr]) -> Res
         range = range.next().with_context(|| format!("no free range: choose one with {flag}"))?;
     }
     Ok(range)
+}
+
+/// Ranges with a meaning of their own: this host, loopback, link-local, multicast, reserved.
+fn special() -> impl Iterator<Item = Cidr> {
+    let range = |first: u8, second: u8, prefix| Cidr { network: Ipv4Addr::new(first, second, 0, 0), prefix };
+    [range(0, 0, 8), range(127, 0, 8), range(169, 254, 16), range(224, 0, 4), range(240, 0, 4)].into_iter()
 }
 
 /// Destinations of this machine's routes, but for the default route.
@@ -284,7 +296,7 @@ fn merge_kubeconfig(layout: &Layout, cluster: &Cluster) -> Result<()> {
     let Some(path) = user_kubeconfig() else { return Ok(()) };
     let _alone = alone()?;
     credentials::with_entry(layout, cluster, "admin", |entry| Ok(pki::kubeconfig::merge(&path, entry)?))?;
-    println!("kubectl context {:?} is in {}", cluster.name, path.display());
+    crate::say!("kubectl context {:?} is in {}", cluster.name, path.display());
     Ok(())
 }
 
@@ -331,5 +343,9 @@ mod tests {
         assert!(chosen(Some("10.244.0.0/16"), "").expect_err("taken").to_string().contains("overlaps"));
         assert!(chosen(Some("10.50.0.0/28"), "").expect_err("small").to_string().contains("too small"));
         assert!(chosen(Some("ten"), "").is_err());
+        let special: Vec<Cidr> = special().collect();
+        for wanted in ["0.0.0.0/0", "127.0.0.0/16", "169.254.0.0/16", "239.1.0.0/16", "255.0.0.0/8"] {
+            assert!(range("--x", Some(wanted), "", &special).is_err(), "{wanted}");
+        }
     }
 }
