@@ -69,7 +69,10 @@ fn a_circle_of_waiting_owners_is_opened() {
         ),
     );
     let text = planned(owned("a", &["b"]), &[Owner::WaitsForDependents], vec![waiting]);
-    insta::assert_snapshot!(text, @"");
+    insta::assert_snapshot!(text, @r#"
+    patch Pod a/a {"metadata":{"ownerReferences":[{"apiVersion":"v1","blockOwnerDeletion":false,"kind":"Pod","name":"b","uid":"b"}],"resourceVersion":"7","uid":"a"}}
+    delete Pod a/a
+    "#);
 }
 
 #[test]
