@@ -14,7 +14,10 @@ use apimachinery::{
     table::{Column, Row},
 };
 use k8s_openapi::{
-    api::batch::v1::{Job, JobSpec},
+    api::{
+        batch::v1::{Job, JobSpec},
+        core::v1::{Affinity, PodTemplateSpec},
+    },
     apimachinery::pkg::apis::meta::v1::LabelSelector,
 };
 use std::collections::BTreeMap;
@@ -140,10 +143,9 @@ impl Kind for Job {
             meta::immutable(&path.child("completions"), new.completions, before.completions, errors);
         }
         meta::immutable(&path.child("selector"), &new.selector, &before.selector, errors);
-        let suspended = before.suspend == Some(true) && old.status.as_ref().is_none_or(|s| s.start_time.is_none());
-        if !suspended {
-            meta::immutable(&path.child("template"), &new.template, &before.template, errors);
-        }
+        let changed =
+            if is_idle(old) { keep_mutable(&before.template, &new.template) } else { before.template.clone() };
+        meta::immutable(&path.child("template"), &new.template, &changed, errors);
         meta::immutable(&path.child("completionMode"), &new.completion_mode, &before.completion_mode, errors);
         let policy = path.child("podFailurePolicy");
         meta::immutable(&policy, &new.pod_failure_policy, &before.pod_failure_policy, errors);
@@ -191,6 +193,49 @@ impl Kind for Job {
         row.extend(workload::wide_cells(spec.map(|s| &s.template), Some(selector)));
         row
     }
+}
+
+/// Suspended, with no pods left: where its next pods run, and what they may use, can be decided anew.
+fn is_idle(job: &Job) -> bool {
+    let suspended = job.spec.as_ref().and_then(|spec| spec.suspend) == Some(true);
+    let status = job.status.as_ref();
+    let active = status.and_then(|s| s.active).unwrap_or_default();
+    let started = status.is_some_and(|s| s.start_time.is_some());
+    suspended && active == 0 && (!started || condition(job, "Suspended"))
+}
+
+/// `old` with what may change in an idle job taken from `new`: labels, annotations, scheduling directives and the
+/// resources of containers (KEP-2926, KEP-5440). Of the affinity only that to nodes may change.
+fn keep_mutable(old: &PodTemplateSpec, new: &PodTemplateSpec) -> PodTemplateSpec {
+    let mut kept = old.clone();
+    match (&mut kept.metadata, &new.metadata) {
+        (Some(kept), Some(new)) => {
+            kept.labels.clone_from(&new.labels);
+            kept.annotations.clone_from(&new.annotations);
+        }
+        (kept, new) => kept.clone_from(new),
+    }
+    let (Some(kept_spec), Some(new)) = (&mut kept.spec, &new.spec) else { return kept };
+    kept_spec.node_selector.clone_from(&new.node_selector);
+    kept_spec.tolerations.clone_from(&new.tolerations);
+    kept_spec.scheduling_gates.clone_from(&new.scheduling_gates);
+    let node_affinity = new.affinity.as_ref().and_then(|affinity| affinity.node_affinity.clone());
+    match (&mut kept_spec.affinity, &new.affinity) {
+        (Some(kept), Some(_)) => kept.node_affinity = node_affinity,
+        (kept @ None, Some(_)) => *kept = Some(Affinity { node_affinity, ..Affinity::default() }),
+        (kept @ Some(_), None) => {
+            *kept = kept.take().map(|a| Affinity { node_affinity: None, ..a }).filter(|a| *a != Affinity::default());
+        }
+        (None, None) => {}
+    }
+    let news = new.containers.iter().chain(new.init_containers.iter().flatten());
+    for new in news {
+        let olds = kept_spec.containers.iter_mut().chain(kept_spec.init_containers.iter_mut().flatten());
+        for old in olds.filter(|old| old.name == new.name) {
+            old.resources.clone_from(&new.resources);
+        }
+    }
+    kept
 }
 
 fn status_text(job: &Job) -> &'static str {

@@ -175,3 +175,40 @@ spec: {selector: {matchLabels: {a: b}}, template: {metadata: {labels: {a: b}}, s
     assert_eq!(counted(&old.replace("a:1", "a:2")), r#"{"deprecated.daemonset.template.generation":"4"}"#);
     assert_eq!(counted(old), r#"{"deprecated.daemonset.template.generation":"3"}"#);
 }
+
+const JOB: &str = "
+apiVersion: batch/v1
+kind: Job
+metadata: {name: j, namespace: default, generation: 1}
+spec:
+  suspend: true
+  completions: 1
+  parallelism: 1
+  selector: {matchLabels: {a: b}}
+  template:
+    metadata: {labels: {a: b}}
+    spec: {restartPolicy: Never, containers: [{name: c, image: 'i:1', resources: {requests: {cpu: '1'}}}]}
+status: {}
+";
+
+#[test]
+fn an_idle_job_may_be_placed_anew() {
+    let changed = JOB
+        .replace("labels: {a: b}", "labels: {a: b, c: d}")
+        .replace("spec: {restart", "spec: {nodeSelector: {zone: z}, restart")
+        .replace("cpu: '1'", "cpu: '2'");
+    let change = |status: &str| {
+        let with = |job: &str| job.replace("status: {}", &format!("status: {{{status}}}"));
+        update(&with(JOB), &with(&changed), Target::Main).0
+    };
+    assert_eq!(change(""), "");
+    let suspended = "conditions: [{type: Suspended, status: 'True'}]";
+    assert_eq!(change(&format!("startTime: '2026-01-01T00:00:00Z', {suspended}")), "");
+    assert!(change("startTime: '2026-01-01T00:00:00Z'").contains("spec.template: Invalid value"));
+    assert!(change(&format!("active: 1, {suspended}")).contains("field is immutable"));
+    let (errors, _) = update(JOB, &JOB.replace("i:1", "i:2"), Target::Main);
+    assert!(errors.contains("field is immutable"), "the image is none of that: {errors}");
+    let running = |job: &str| job.replace("suspend: true", "suspend: false");
+    let (errors, _) = update(&running(JOB), &running(&changed), Target::Main);
+    assert!(errors.contains("field is immutable"), "{errors}");
+}

@@ -234,6 +234,8 @@ impl Work<'_> {
             if conditions::ensure(&mut self.status, new) {
                 self.plan.normal(&about, "Suspended", "Job suspended");
             }
+            // It has not started, until it is resumed: so its template may change (KEP-5440).
+            self.status.start_time = None;
         } else {
             let new = conditions::make("Suspended", "False", "JobResumed", "Job resumed", self.now);
             if conditions::ensure(&mut self.status, new) {

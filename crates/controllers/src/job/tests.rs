@@ -65,6 +65,7 @@ fn deadlines_and_suspension_stop_pods() {
     assert!(text.contains("DeadlineExceeded") && text.contains("delete Pod default/a"), "{text}");
     let text = planned("completions: 1, suspend: true", "", &pod("a", "Running", None));
     assert!(text.contains("Job suspended") && text.contains("delete Pod default/a"), "{text}");
+    assert!(!text.contains("startTime"), "the clock starts again when it is resumed: {text}");
 }
 
 #[test]
