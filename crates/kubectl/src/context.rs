@@ -161,6 +161,34 @@ impl Context {
         Ok(Connection { client, namespace: namespace.unwrap_or_else(|| "default".into()), server })
     }
 
+    /// What a URL gives: a manifest somewhere in the web.
+    ///
+    /// # Errors
+    /// Nobody is there, or the answer is not a success.
+    pub async fn fetch(&self, url: &str) -> Result<String> {
+        let uri: ::http::Uri = url
+            .parse()
+            .map_err(|e| Error::message(format!("the URL passed to filename \"{url}\" is not valid: {e}")))?;
+        let path = uri.path_and_query().map_or_else(|| "/".to_owned(), ToString::to_string);
+        let authority = uri.authority().map(ToString::to_string).unwrap_or_default();
+        let scheme = uri.scheme_str().unwrap_or("https").to_owned();
+        let base: ::http::Uri =
+            format!("{scheme}://{authority}/").parse().map_err(|e| Error::message(format!("{url}: {e}")))?;
+        let client = kube::Client::try_from(kube::Config::new(base)).map_err(|e| Error::message(e.to_string()))?;
+        let answer = http::Api::new(client, format!("{scheme}://{authority}")).get_raw(&path).await;
+        let bytes = answer.map_err(|error| match error {
+            Error::Server(status) => {
+                let words = ::http::StatusCode::from_u16(status.code).ok().and_then(|code| code.canonical_reason());
+                let (code, words) = (status.code, words.unwrap_or_default());
+                Error::message(format!(
+                    "unable to read URL \"{url}\", server reported {code} {words}, status code={code}"
+                ))
+            }
+            other => other,
+        })?;
+        String::from_utf8(bytes.to_vec()).map_err(|_| Error::message(format!("{url}: not UTF-8")))
+    }
+
     /// The API server's URL.
     ///
     /// # Errors

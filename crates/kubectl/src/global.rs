@@ -1,23 +1,46 @@
 //! Flags that every command takes: which cluster, which user, which namespace.
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
-/// (long, short, help) of flags with a value.
-const VALUES: [(&str, Option<char>, &str); 15] = [
-    ("kubeconfig", None, "Path to the kubeconfig file to use for CLI requests."),
-    ("context", None, "The name of the kubeconfig context to use"),
-    ("cluster", None, "The name of the kubeconfig cluster to use"),
-    ("user", None, "The name of the kubeconfig user to use"),
-    ("namespace", Some('n'), "If present, the namespace scope for this CLI request"),
-    ("server", Some('s'), "The address and port of the Kubernetes API server"),
-    ("token", None, "Bearer token for authentication to the API server"),
-    ("as", None, "Username to impersonate for the operation."),
-    ("as-uid", None, "UID to impersonate for the operation."),
-    ("certificate-authority", None, "Path to a cert file for the certificate authority"),
-    ("client-certificate", None, "Path to a client certificate file for TLS"),
-    ("client-key", None, "Path to a client key file for TLS"),
-    ("tls-server-name", None, "Server name to use for server certificate validation."),
-    ("request-timeout", None, "The length of time to wait before giving up on a single server request."),
-    ("cache-dir", None, "Default cache directory"),
+/// (name, short form, default as help prints it, what it does), sorted by name.
+const FLAGS: [(&str, Option<char>, &str, &str); 27] = [
+    ("as", None, "''", "Act as this user or service account."),
+    ("as-group", None, "[]", "Act as a member of this group; may be repeated."),
+    ("as-uid", None, "''", "Act under this UID."),
+    ("as-user-extra", None, "[]", "Act with this extra attribute, as key=value; may be repeated."),
+    ("cache-dir", None, "'$HOME/.kube/cache'", "The folder for what is remembered of servers."),
+    ("certificate-authority", None, "''", "A file with the certificates that the server is checked by"),
+    ("client-certificate", None, "''", "A file with the client certificate"),
+    ("client-key", None, "''", "A file with the client certificate's key"),
+    ("cluster", None, "''", "The kubeconfig's cluster to use"),
+    ("context", None, "''", "The kubeconfig's context to use"),
+    ("disable-compression", None, "false", "Ask the server for uncompressed answers"),
+    (
+        "insecure-skip-tls-verify",
+        None,
+        "false",
+        "Do not check the server's certificate; anybody may then be in between",
+    ),
+    ("kubeconfig", None, "''", "The kubeconfig file to use."),
+    ("kuberc", None, "''", "The kuberc file with preferences. KUBERC=off or KUBECTL_KUBERC=false does without."),
+    ("log-flush-frequency", None, "5s", "At most this long until logs are written"),
+    ("match-server-version", None, "false", "Refuse a server of another version"),
+    ("namespace", Some('n'), "''", "The namespace to work in"),
+    ("password", None, "''", "The password for basic authentication"),
+    ("profile", None, "'none'", "What is profiled: one of (none|cpu|heap|goroutine|threadcreate|block|mutex|trace)"),
+    ("profile-output", None, "'profile.pprof'", "The file that the profile goes to"),
+    ("request-timeout", None, "'0'", "How long one request may take, as 1s, 2m or 3h; 0 for as long as it takes."),
+    ("server", Some('s'), "''", "The server's address and port"),
+    ("tls-server-name", None, "''", "The name that the server's certificate is checked for"),
+    ("token", None, "''", "The bearer token"),
+    ("user", None, "''", "The kubeconfig's user to use"),
+    ("username", None, "''", "The user name for basic authentication"),
+    ("v", Some('v'), "0", "How much is logged"),
+];
+
+/// Flags that stand behind the others in the list of options.
+const LAST: [(&str, Option<char>, &str, &str); 2] = [
+    ("vmodule", None, "", "How much is logged of single files, as pattern=N between commas"),
+    ("warnings-as-errors", None, "false", "Fail when the server warns"),
 ];
 
 /// What the global flags say.
@@ -38,38 +61,43 @@ pub struct Global {
     pub client_key: Option<String>,
     pub tls_server_name: Option<String>,
     pub request_timeout: Option<String>,
+    pub impersonate_extra: Vec<String>,
+    pub username: Option<String>,
+    pub password: Option<String>,
     pub insecure: bool,
+    pub match_server_version: bool,
+    pub warnings_as_errors: bool,
     pub verbosity: u8,
 }
 
+/// Whether every command takes this flag.
+pub fn is_flag(name: &str) -> bool {
+    FLAGS.iter().chain(&LAST).any(|(known, ..)| *known == name)
+}
+
+/// Short form, name, default and description of every flag.
+pub fn described() -> impl Iterator<Item = (Option<char>, &'static str, String, &'static str)> {
+    let home = std::env::home_dir().unwrap_or_default();
+    FLAGS.iter().chain(&LAST).map(move |(name, short, default, help)| {
+        (*short, *name, default.replace("$HOME", &home.to_string_lossy()), *help)
+    })
+}
+
 /// Add the global flags to the root command.
-pub fn add(mut command: Command) -> Command {
-    let heading = "Global options";
-    for (long, short, help) in VALUES {
-        let mut arg = Arg::new(long).long(long).help(help).global(true).help_heading(heading).hide_short_help(true);
-        if let Some(short) = short {
-            arg = arg.short(short);
-        }
-        command = command.arg(arg);
-    }
-    let group = Arg::new("as-group").long("as-group").global(true).action(ArgAction::Append);
-    let insecure = Arg::new("insecure-skip-tls-verify").long("insecure-skip-tls-verify").global(true);
-    let verbosity = Arg::new("v").short('v').long("v").global(true).value_parser(clap::value_parser!(u8));
-    command
-        .arg(group.help("Group to impersonate, can be repeated.").help_heading(heading).hide_short_help(true))
-        .arg(
-            boolean(insecure)
-                .help("If true, the server's certificate will not be checked for validity.")
-                .help_heading(heading)
-                .hide_short_help(true),
-        )
-        .arg(
-            verbosity
-                .default_value("0")
-                .help("number for the log level verbosity")
-                .help_heading(heading)
-                .hide_short_help(true),
-        )
+pub fn add(command: Command) -> Command {
+    FLAGS.iter().chain(&LAST).fold(command, |command, (name, short, default, help)| {
+        let arg = Arg::new(*name).long(*name).help(*help).global(true);
+        let arg = match short {
+            Some(short) => arg.short(*short),
+            None => arg,
+        };
+        command.arg(match *default {
+            "false" => boolean(arg),
+            "[]" => arg.action(ArgAction::Append),
+            "0" => arg.value_parser(clap::value_parser!(u8)).default_value("0"),
+            _ => arg,
+        })
+    })
 }
 
 /// A flag that may stand alone or take `=true` or `=false`, as Go's do.
@@ -96,7 +124,10 @@ impl Global {
             has_subjects |= ["rolebinding", "clusterrolebinding", "subject"].contains(&name);
             deepest = inner;
         }
-        let text = |name: &str| deepest.try_get_one::<String>(name).ok().flatten().cloned();
+        let text = |name: &str| deepest.try_get_one::<String>(name).ok().flatten().filter(|t| !t.is_empty()).cloned();
+        let many =
+            |name: &str| deepest.try_get_many::<String>(name).ok().flatten().into_iter().flatten().cloned().collect();
+        let flag = |name: &str| deepest.try_get_one::<bool>(name).ok().flatten().copied().unwrap_or(false);
         Global {
             kubeconfig: text("kubeconfig"),
             context: text("context"),
@@ -106,19 +137,19 @@ impl Global {
             server: text("server"),
             token: text("token"),
             impersonate: text("as"),
-            impersonate_groups: deepest
-                .try_get_many::<String>("as-group")
-                .ok()
-                .flatten()
-                .map(|all| all.cloned().collect())
-                .unwrap_or_default(),
+            impersonate_groups: many("as-group"),
+            impersonate_extra: many("as-user-extra"),
+            username: text("username"),
+            password: text("password"),
+            match_server_version: flag("match-server-version"),
+            warnings_as_errors: flag("warnings-as-errors"),
             impersonate_uid: text("as-uid"),
             certificate_authority: text("certificate-authority"),
             client_certificate: text("client-certificate"),
             client_key: text("client-key"),
             tls_server_name: text("tls-server-name"),
             request_timeout: text("request-timeout"),
-            insecure: deepest.try_get_one::<bool>("insecure-skip-tls-verify").ok().flatten().copied().unwrap_or(false),
+            insecure: flag("insecure-skip-tls-verify"),
             verbosity: deepest.try_get_one::<u8>("v").ok().flatten().copied().unwrap_or(0),
         }
     }

@@ -5,12 +5,33 @@ use http::{Method, Request, Response, header};
 use http_body_util::BodyExt;
 use kube::client::Body;
 use serde_json::Value;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 pub const JSON: &str = "application/json";
 /// Server-side printing, and plain JSON from servers that cannot.
 pub const TABLE: &str = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json";
 /// Larger answers are refused: no list comes in pieces that large.
 const MAX_ANSWER_BYTES: usize = 1 << 30;
+
+/// Warnings that came so far.
+static WARNINGS: AtomicUsize = AtomicUsize::new(0);
+
+/// `--warnings-as-errors`: the exit code after a success; warnings are told of once more.
+pub fn warned() -> i32 {
+    match WARNINGS.load(Ordering::Relaxed) {
+        0 => return 0,
+        1 => eprintln!("error: 1 warning received"),
+        count => eprintln!("error: {count} warnings received"),
+    }
+    1
+}
+
+/// The text of a warning header: `299 - "text"`.
+fn warning_text(header: &str) -> String {
+    let quoted = header.splitn(3, ' ').nth(2).unwrap_or(header);
+    let inner = quoted.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(quoted);
+    inner.replace("\\\"", "\"").replace("\\\\", "\\")
+}
 
 /// Requests to one server.
 #[derive(Clone)]
@@ -35,12 +56,8 @@ impl Api {
     pub async fn send(&self, request: Request<Body>) -> Result<Response<Body>> {
         let response = self.client.send(request).await.map_err(|error| self.unreachable(&error))?;
         for warning in response.headers().get_all(header::WARNING) {
-            let text = warning.to_str().unwrap_or_default();
-            // 299 - "text"
-            eprintln!(
-                "Warning: {}",
-                text.splitn(3, ' ').nth(2).unwrap_or(text).trim_matches('"').replace("\\\"", "\"")
-            );
+            WARNINGS.fetch_add(1, Ordering::Relaxed);
+            eprintln!("Warning: {}", warning_text(warning.to_str().unwrap_or_default()));
         }
         if response.status().is_success() || response.status() == http::StatusCode::SWITCHING_PROTOCOLS {
             return Ok(response);

@@ -9,9 +9,11 @@ mod error;
 mod generators;
 mod global;
 mod gotemplate;
+mod help;
 mod http;
 pub mod jsonpath;
 mod kubeconfig;
+mod kustomize;
 mod manifests;
 mod mapper;
 mod openapi;
@@ -35,6 +37,7 @@ pub async fn main(words: Vec<OsString>) -> i32 {
 
 /// As [`main`], with the output of commands (not of help) going elsewhere.
 pub async fn run(words: Vec<OsString>, out: Box<dyn Write + Send>) -> i32 {
+    let words = usage::without_help_word(words);
     let matches = match commands::command().no_binary_name(true).try_get_matches_from(&words) {
         Ok(matches) => matches,
         Err(error) => {
@@ -49,8 +52,15 @@ pub async fn run(words: Vec<OsString>, out: Box<dyn Write + Send>) -> i32 {
             return usage::report(&error, &words);
         }
     };
-    let context = Context::new(global::Global::from_matches(&matches), out);
+    if let Some(refusal) = commands::refused(&matches) {
+        eprintln!("{refusal}");
+        return 1;
+    }
+    let global = global::Global::from_matches(&matches);
+    let warnings_as_errors = global.warnings_as_errors;
+    let context = Context::new(global, out);
     match commands::dispatch(&context, &matches).await {
+        Ok(()) if warnings_as_errors => http::warned(),
         Ok(()) => 0,
         Err(error) => error.report(),
     }

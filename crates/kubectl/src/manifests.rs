@@ -1,6 +1,10 @@
 //! Objects from files, folders, standard input: `-f`.
-use crate::{Error, Result};
-use clap::{Arg, ArgAction};
+use crate::{
+    Context, Error, Result,
+    printers::go_text,
+    select::{flag, text, words},
+};
+use clap::{Arg, ArgAction, ArgMatches};
 use serde_json::Value;
 use std::{
     fs,
@@ -21,14 +25,6 @@ pub fn file_flag() -> Arg {
         .help("Filename, directory, or - for standard input")
 }
 
-pub fn recursive_flag() -> Arg {
-    Arg::new("recursive")
-        .short('R')
-        .long("recursive")
-        .action(ArgAction::SetTrue)
-        .help("Process the directory used in -f, --filename recursively.")
-}
-
 /// `apiVersion` and `kind` of an object.
 ///
 /// # Errors
@@ -47,7 +43,7 @@ pub fn type_of(object: &Value) -> Result<(String, String)> {
 ///
 /// # Errors
 /// It has no type, or one that the server does not know.
-pub async fn target(context: &crate::Context, manifest: &Manifest, validate: bool) -> Result<crate::select::Target> {
+pub async fn target(context: &Context, manifest: &Manifest, validate: bool) -> Result<crate::select::Target> {
     let Manifest { source, object } = manifest;
     let (api_version, kind) = type_of(object).map_err(|error| match validate {
         true => Error::message(format!(
@@ -76,29 +72,50 @@ pub struct Manifest {
     pub object: Value,
 }
 
-/// All objects of all files, lists unfolded, in order.
+/// Whether `-f` or `-k` was given.
+pub fn given(matches: &ArgMatches) -> bool {
+    !words(matches, "filename").is_empty() || !text(matches, "kustomize").is_empty()
+}
+
+/// All objects of `-f`, `-R` and `-k`, lists unfolded, in order; the first mistake ends it.
 ///
 /// # Errors
 /// A file cannot be read or parsed; the message names it.
-pub fn read(files: &[String], recursive: bool) -> Result<Vec<Value>> {
-    Ok(read_sourced(files, recursive)?.into_iter().map(|manifest| manifest.object).collect())
+pub async fn read(context: &Context, matches: &ArgMatches) -> Result<Vec<Value>> {
+    let (manifests, errors) = read_sourced(context, matches).await?;
+    Error::collect(errors)?;
+    Ok(manifests.into_iter().map(|manifest| manifest.object).collect())
 }
 
-/// As [`read`], with where each object came from.
+/// As [`read`], with where each object came from, and what is wrong with the files that could not be read to their
+/// end: what stands before a mistake counts.
 ///
 /// # Errors
-/// As [`read`].
-pub fn read_sourced(files: &[String], recursive: bool) -> Result<Vec<Manifest>> {
-    let mut objects = Vec::new();
-    for file in files {
+/// A file is not there, or flags contradict each other.
+pub async fn read_sourced(context: &Context, matches: &ArgMatches) -> Result<(Vec<Manifest>, Vec<Error>)> {
+    let (files, recursive) = (words(matches, "filename"), flag(matches, "recursive"));
+    let kustomization = text(matches, "kustomize");
+    let (mut found, mut errors) = (Vec::new(), Vec::new());
+    if !kustomization.is_empty() {
+        if !files.is_empty() {
+            return Err(Error::message("only one of -f or -k can be specified"));
+        }
+        for object in crate::kustomize::build(Path::new(&kustomization), true)? {
+            found.push(Manifest { source: kustomization.clone(), object });
+        }
+        return Ok((found, errors));
+    }
+    for file in &files {
         if file == "-" {
             let mut text = String::new();
             std::io::stdin().take(MAX_BYTES).read_to_string(&mut text)?;
-            parse(&text, "STDIN", &mut objects)?;
+            errors.extend(parse(&text, "STDIN", &mut found).err());
             continue;
         }
         if file.starts_with("http://") || file.starts_with("https://") {
-            return Err(Error::message(format!("{file}: reading manifests from URLs is not implemented")));
+            let text = context.fetch(file).await?;
+            errors.extend(parse(&text, file, &mut found).err());
+            continue;
         }
         let path = Path::new(file);
         if !path.exists() {
@@ -109,12 +126,12 @@ pub fn read_sourced(files: &[String], recursive: bool) -> Result<Vec<Manifest>> 
             if size > MAX_BYTES {
                 return Err(Error::message(format!("{}: larger than {MAX_BYTES} bytes", path.display())));
             }
-            let text =
-                fs::read_to_string(&path).map_err(|e| Error::message(format!("open {}: {e}", path.display())))?;
-            parse(&text, &path.display().to_string(), &mut objects)?;
+            let text = fs::read_to_string(&path)
+                .map_err(|e| Error::message(format!("open {}: {}", path.display(), go_text(&e))))?;
+            errors.extend(parse(&text, &path.display().to_string(), &mut found).err());
         }
     }
-    Ok(objects)
+    Ok((found, errors))
 }
 
 fn expand(path: &Path, recursive: bool, depth: usize) -> Result<Vec<PathBuf>> {
@@ -139,19 +156,82 @@ fn expand(path: &Path, recursive: bool, depth: usize) -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
+/// The documents of one file; what stands before a mistake is kept.
 fn parse(text: &str, name: &str, objects: &mut Vec<Manifest>) -> Result<()> {
     let refused = |e: String| Error::message(format!("error parsing {name}: {e}"));
-    let documents = apimachinery::codec::yaml::parse_all(text).map_err(|e| refused(e.to_string()))?;
-    for document in documents {
-        if document.is_null() {
-            continue;
+    if text.trim_start().starts_with('{') {
+        for value in serde_json::Deserializer::from_str(text).into_iter::<Value>() {
+            let value = value.map_err(|error| {
+                refused(match error.is_eof() {
+                    true => "unexpected EOF".into(),
+                    false => {
+                        apimachinery::codec::json_syntax::error(text.as_bytes()).unwrap_or_else(|| error.to_string())
+                    }
+                })
+            })?;
+            accept(value, name, objects)?;
         }
-        if !document.is_object() {
-            return Err(refused("not an object".into()));
+        return Ok(());
+    }
+    for document in documents(text) {
+        let (value, _) = apimachinery::codec::yaml::parse_tolerant(document)
+            .map_err(|e| refused(format!("error converting YAML to JSON: {}", yaml_mistake(&e.to_string()))))?;
+        if !value.is_null() {
+            accept(value, name, objects)?;
         }
-        unfold(document, name, objects);
     }
     Ok(())
+}
+
+/// The pieces between lines that begin with `---`.
+fn documents(text: &str) -> Vec<&str> {
+    let (mut found, mut start, mut at) = (Vec::new(), 0, 0);
+    for line in text.split_inclusive('\n') {
+        if line.strip_prefix("---").is_some_and(|rest| rest.trim().is_empty() || rest.starts_with(' ')) {
+            found.push(&text[start..at]);
+            // What stands behind the dashes belongs to the document.
+            start = if line.trim_end() == "---" { at + line.len() } else { at + 3 };
+        }
+        at += line.len();
+    }
+    found.push(&text[start..]);
+    found
+        .retain(|document| document.lines().any(|line| !line.trim().is_empty() && !line.trim_start().starts_with('#')));
+    found
+}
+
+fn accept(value: Value, name: &str, objects: &mut Vec<Manifest>) -> Result<()> {
+    if !value.is_object() {
+        return Err(Error::message(format!(
+            "error validating \"{name}\": error validating data: invalid object to validate; if you choose to ignore these \
+             errors, turn validation off with --validate=false"
+        )));
+    }
+    unfold(value, name, objects);
+    Ok(())
+}
+
+/// A parser's mistake in the words of Go's: `yaml: line 4: did not find expected key`. Go counts lines from 0 in what
+/// its parser, from 1 in what its scanner finds.
+fn yaml_mistake(text: &str) -> String {
+    const SCANNED: [(&str, &str); 4] = [
+        ("tabs disallowed", "found character that cannot start any token"),
+        ("mapping values are not allowed", "mapping values are not allowed in this context"),
+        ("unknown escape", "found unknown escape character"),
+        ("could not find expected ':'", "could not find expected ':'"),
+    ];
+    let text = text.lines().next().unwrap_or_default();
+    let text = text.trim_start_matches("error converting YAML to JSON: ").trim_start_matches("error: ");
+    let Some((place, why)) = text.split_once(": ").filter(|(place, _)| place.starts_with("line ")) else {
+        return format!("yaml: {text}");
+    };
+    let line: usize = place.split(' ').nth(1).and_then(|line| line.parse().ok()).unwrap_or(0);
+    let (line, why) = match SCANNED.iter().find(|(ours, _)| why.contains(ours)) {
+        Some((_, theirs)) => (line, *theirs),
+        None => (line.saturating_sub(1), why.rsplit_once("flow mapping, ").map_or(why, |(_, why)| why)),
+    };
+    let place = if line == 0 { String::new() } else { format!("line {line}: ") };
+    format!("yaml: {place}{why}")
 }
 
 /// A `List` is its items.
@@ -164,5 +244,29 @@ fn unfold(object: Value, source: &str, objects: &mut Vec<Manifest>) {
             }
         }
         object => objects.push(Manifest { source: source.to_owned(), object }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_stands_before_a_mistake_counts() {
+        let mut found = Vec::new();
+        let text = "kind: A\n---\n# nothing\n---\nkind: B\na: {b: c\nd: e}\n";
+        let error = parse(text, "x.yaml", &mut found).expect_err("broken").text();
+        assert_eq!(found.iter().map(|m| m.object["kind"].as_str().unwrap_or_default()).collect::<Vec<_>>(), ["A"]);
+        assert!(
+            error.starts_with("error: error parsing x.yaml: error converting YAML to JSON: yaml: line 2: "),
+            "{error}"
+        );
+        let mut found = Vec::new();
+        parse("{\"kind\": \"A\"}\n{\"kind\": \"B\"}", "x.json", &mut found).expect("two objects");
+        assert_eq!(found.len(), 2);
+        assert_eq!(
+            parse("{\"kind\": ", "x.json", &mut found).expect_err("cut").text(),
+            "error: error parsing x.json: unexpected EOF"
+        );
     }
 }

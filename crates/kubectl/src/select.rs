@@ -27,7 +27,6 @@ pub fn add(command: Command) -> Command {
         .arg(Arg::new("words").num_args(0..).value_name("TYPE[/NAME] [NAME ...]").help("Resource types and names"))
         .arg(selector())
         .arg(manifests::file_flag())
-        .arg(manifests::recursive_flag())
 }
 
 pub fn selector() -> Arg {
@@ -72,18 +71,21 @@ pub fn flag(matches: &ArgMatches, name: &str) -> bool {
 /// No words at all, an unknown type, or a mixture of both forms.
 pub async fn targets(context: &Context, matches: &ArgMatches) -> Result<Vec<Target>> {
     let all = flag(matches, "all-namespaces");
-    let files = words(matches, "filename");
-    if !files.is_empty() {
-        let recursive = flag(matches, "recursive");
+    let mut selecting = words(matches, "words");
+    // `label pods web a=b`: pairs follow the names.
+    selecting.retain(|word| !word.contains('=') && !word.ends_with('-'));
+    if manifests::given(matches) {
+        if !selecting.is_empty() {
+            return Err(Error::message(
+                "when paths, URLs, or stdin is provided as input, you may not specify resource arguments as well",
+            ));
+        }
         let mut found = Vec::new();
-        for object in manifests::read(&files, recursive)? {
+        for object in manifests::read(context, matches).await? {
             found.push(of_object(context, &object).await?);
         }
         return Ok(found);
     }
-    let mut selecting = words(matches, "words");
-    // `label pods web a=b`: pairs follow the names.
-    selecting.retain(|word| !word.contains('=') && !word.ends_with('-'));
     from_words(context, &selecting, all).await
 }
 
@@ -173,6 +175,9 @@ pub async fn from_words(context: &Context, words: &[String], all_namespaces: boo
         return words.iter().map(|word| pair(mapper, word).map(|(r, name)| target(r, Some(name)))).collect();
     }
     let names = words.get(1..).unwrap_or_default();
+    if names.iter().any(String::is_empty) {
+        return Err(Error::message("resource name may not be empty"));
+    }
     let mut found = Vec::new();
     for word in first.split(',').filter(|w| !w.is_empty()) {
         let category = mapper.category(word);
@@ -198,7 +203,7 @@ pub const NOTHING_SELECTED: &str = "You must provide one or more resources by ar
 /// Whether there is anything in words or files; each command has its own way to say that there is not.
 pub fn is_empty(matches: &ArgMatches) -> bool {
     let has_words = words(matches, "words").iter().any(|word| !word.contains('=') && !word.ends_with('-'));
-    !has_words && words(matches, "filename").is_empty()
+    !has_words && !manifests::given(matches)
 }
 
 fn pair<'a>(mapper: &'a crate::mapper::Mapper, word: &'a str) -> Result<(&'a Resource, &'a str)> {

@@ -4,33 +4,40 @@ use clap::{
     Command,
     error::{ContextKind, Error, ErrorKind},
 };
-use std::{error::Error as _, ffi::OsString};
+use std::{error::Error as _, ffi::OsString, io::Write as _};
 
 /// Names that differ by no more edits than that are suggested.
 const MAX_EDITS: usize = 2;
 
 /// Help goes to standard output with 0; a mistake goes to standard error with 1.
 pub fn report(error: &Error, words: &[OsString]) -> i32 {
-    if let ErrorKind::DisplayHelp | ErrorKind::DisplayVersion | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand =
-        error.kind()
-    {
-        // A closed pipe is not ours to report.
-        let _ = error.print();
-        return i32::from(error.use_stderr());
-    }
     let words: Vec<String> = words.iter().map(|word| word.to_string_lossy().into_owned()).collect();
-    if error.kind() == ErrorKind::MissingSubcommand {
-        let mut at = commands::command();
-        for name in path(&words).0.split(' ').skip(1) {
-            if let Some(inner) = at.find_subcommand(name) {
-                at = inner.clone();
-            }
+    let page = || crate::help::render(path(&words).0.trim_start_matches("kubectl").trim_start());
+    match error.kind() {
+        // A closed pipe is not ours to report.
+        ErrorKind::DisplayHelp => drop(write!(std::io::stdout(), "{}", page())),
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand if words.is_empty() => {
+            drop(write!(std::io::stdout(), "{}", page()));
         }
-        eprint!("{}", at.render_help());
-        return 1;
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand | ErrorKind::MissingSubcommand => {
+            eprint!("{}", page());
+            return 1;
+        }
+        _ => {
+            eprintln!("{}", explain(error, &words).trim_end_matches('\n'));
+            return 1;
+        }
     }
-    eprintln!("{}", explain(error, &words).trim_end_matches('\n'));
-    1
+    0
+}
+
+/// `kubectl help get` is `kubectl get --help`.
+pub fn without_help_word(mut words: Vec<OsString>) -> Vec<OsString> {
+    if words.first().is_some_and(|word| word == "help") {
+        words.remove(0);
+        words.push("--help".into());
+    }
+    words
 }
 
 /// The command that the words name: `kubectl create deployment`, and whether it is a group of commands.

@@ -94,13 +94,17 @@ impl<'a> Writer<'a> {
             "strict" | "true" => "Strict",
             "warn" => "Warn",
             "ignore" | "false" => "Ignore",
-            other => return Err(Error::message(format!("invalid - validate option {other:?}"))),
+            other => {
+                return Err(Error::message(format!(
+                    "invalid - validate option {other:?}; must be one of: strict (or true), warn, ignore (or false)"
+                )));
+            }
         };
         let given = text(matches, "field-manager");
         Ok(Writer {
             context,
             dry_run,
-            format: Format::parse(&text(matches, "output"), false)?,
+            format: Format::of(matches)?,
             validation,
             manager: if given.is_empty() { manager.to_owned() } else { given },
             show_managed_fields: flag(matches, "show-managed-fields"),
@@ -153,7 +157,7 @@ impl<'a> Writer<'a> {
     /// Nobody reads.
     pub fn report_typed(&self, resource: &Resource, object: Value, what: &str) -> Result<()> {
         match self.format {
-            Format::Json => self.context.print(printers::json_typed(&object)),
+            Format::Json | Format::Kyaml => self.context.print(self.format.typed_object(&object, Some(resource))?),
             _ => self.report(resource, object, what),
         }
     }

@@ -6,12 +6,12 @@ use crate::{
     Context, Error, Result,
     global::boolean,
     manifests::{self, Manifest},
-    select::{self, Target, flag, text, words},
+    select::{self, Target, flag, text},
     write::{self, DryRun, LAST_APPLIED, Writer, remember_applied},
 };
 use apimachinery::{patch, schema};
 use async_trait::async_trait;
-use clap::{Arg, ArgAction, ArgMatches, Command as Words};
+use clap::{Arg, ArgMatches, Command as Words};
 use serde_json::{Value, json};
 
 pub struct Apply;
@@ -24,7 +24,6 @@ impl Command for Apply {
     fn words(&self) -> Words {
         write::flags(Words::new("apply").about("Apply a configuration to a resource by file name or stdin"))
             .arg(manifests::file_flag())
-            .arg(manifests::recursive_flag())
             .arg(select::selector())
             .arg(write::validate_flag())
             .arg(
@@ -50,13 +49,6 @@ impl Command for Apply {
             .args(prune::flags())
             .args_conflicts_with_subcommands(true)
             .subcommands(last_applied::words())
-            .arg(
-                Arg::new("kustomize")
-                    .short('k')
-                    .long("kustomize")
-                    .action(ArgAction::Append)
-                    .help("Process a kustomization directory."),
-            )
     }
 
     async fn run(&self, context: &Context, matches: &ArgMatches) -> Result<()> {
@@ -66,14 +58,11 @@ impl Command for Apply {
             Some((name, _)) => return Err(Error::message(format!("apply {name} is not implemented"))),
             None => {}
         }
-        if !words(matches, "kustomize").is_empty() {
-            return Err(Error::message("apply --kustomize is not implemented"));
-        }
-        let files = words(matches, "filename");
-        if files.is_empty() {
+        if !manifests::given(matches) {
             return Err(Error::message("must specify one of -f and -k"));
         }
         let server_side = flag(matches, "server-side");
+        check_flags(matches, server_side)?;
         let manager = if server_side { "kubectl" } else { "kubectl-client-side-apply" };
         let writer = Writer::new(context, matches, manager)?;
         let selector = text(matches, "selector");
@@ -82,12 +71,12 @@ impl Command for Apply {
             true => Some(prune::Prune::new(matches)?),
             false => None,
         };
-        let mut manifests = manifests::read_sourced(&files, flag(matches, "recursive"))?;
+        let (mut manifests, unread) = manifests::read_sourced(context, matches).await?;
         manifests.retain(|m| selector.matches_with(|key: &str| m.object["metadata"]["labels"][key].as_str()));
-        if manifests.is_empty() {
+        if manifests.is_empty() && unread.is_empty() {
             return Err(Error::message("no objects passed to apply"));
         }
-        let mut errors = Vec::new();
+        let mut errors = unread;
         let mut seen = prune::Seen::default();
         for manifest in manifests {
             let force = flag(matches, "force-conflicts");
@@ -106,6 +95,23 @@ impl Command for Apply {
             None => Ok(()),
         }
     }
+}
+
+/// # Errors
+/// Flags that do not go together.
+fn check_flags(matches: &ArgMatches, server_side: bool) -> Result<()> {
+    let refused = if flag(matches, "force-conflicts") && !server_side {
+        "--force-conflicts only works with --server-side"
+    } else if text(matches, "dry-run") == "client" && server_side {
+        "--dry-run=client doesn't work with --server-side (did you mean --dry-run=server instead?)"
+    } else if flag(matches, "force") && server_side {
+        "--force cannot be used with --server-side"
+    } else if !text(matches, "subresource").is_empty() && !server_side {
+        "--subresource can only be specified for --server-side"
+    } else {
+        return Ok(());
+    };
+    Err(Error::message(refused))
 }
 
 /// What was applied, and what the server made of it.

@@ -170,15 +170,12 @@ async fn list(context: &Context, matches: &ArgMatches) -> Result<()> {
 }
 
 async fn whoami(context: &Context, matches: &ArgMatches) -> Result<()> {
-    let format = Format::parse(&text(matches, "output"), false)?;
+    let format = Format::of(matches)?;
     let review =
         json!({"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview", "metadata": {}, "status": {}});
     let answer = context.api().await?.post("/apis/authentication.k8s.io/v1/selfsubjectreviews", &review).await?;
-    if matches!(format, Format::Json) {
-        return context.print(crate::printers::json_typed(&answer));
-    }
     if !format.is_table() {
-        return context.print(format.object(&answer, None)?);
+        return context.print(format.typed_object(&answer, None)?);
     }
     let user = &answer["status"]["userInfo"];
     let mut writer = TabWriter::new();

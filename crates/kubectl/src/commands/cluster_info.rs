@@ -50,20 +50,6 @@ impl Command for Options {
     }
 
     async fn run(&self, context: &Context, _: &ArgMatches) -> Result<()> {
-        context.line("The following options can be passed to any command:\n")?;
-        let root = crate::global::add(Words::new("kubectl"));
-        for arg in root.get_arguments() {
-            let Some(long) = arg.get_long() else { continue };
-            let short = arg.get_short().map_or_else(|| "    ".to_owned(), |s| format!("-{s}, "));
-            let default = match arg.get_action() {
-                clap::ArgAction::Append => "[]".to_owned(),
-                _ if long == "v" => "0".to_owned(),
-                _ if long == "insecure-skip-tls-verify" => "false".to_owned(),
-                _ => "''".to_owned(),
-            };
-            let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
-            context.line(format!("    {short}--{long}={default}:\n\t{help}\n"))?;
-        }
-        Ok(())
+        context.print(crate::help::options())
     }
 }

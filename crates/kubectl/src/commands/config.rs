@@ -4,7 +4,7 @@ use crate::{
     Context, Error, Result,
     global::boolean,
     kubeconfig::{self, CLUSTERS, CONTEXTS, Section, USERS},
-    printers::{Format, json_typed, output_flag, tabwriter::TabWriter},
+    printers::{Format, output_flag, tabwriter::TabWriter},
     select::{flag, text, words},
 };
 use async_trait::async_trait;
@@ -113,7 +113,7 @@ fn current(context: &Context) -> Result<()> {
 fn view(context: &Context, matches: &ArgMatches) -> Result<()> {
     let format = match text(matches, "output") {
         none if none.is_empty() => Format::Yaml,
-        given => Format::parse(&given, false)?,
+        _ => Format::of(matches)?,
     };
     let mut config = kubeconfig::merged(context)?;
     if let Some(name) = &context.global.context {
@@ -127,10 +127,7 @@ fn view(context: &Context, matches: &ArgMatches) -> Result<()> {
     } else if !flag(matches, "raw") {
         kubeconfig::redact(&mut config);
     }
-    match format {
-        Format::Json => context.print(json_typed(&config)),
-        other => context.print(other.object(&config, None)?),
-    }
+    context.print(format.typed_object(&config, None)?)
 }
 
 fn list(context: &Context, section: Section) -> Result<()> {

@@ -20,7 +20,6 @@ impl Command for Create {
         };
         let root = write::flags(Words::new("create").about("Create a resource from a file or from stdin"))
             .arg(manifests::file_flag())
-            .arg(manifests::recursive_flag())
             .arg(select::selector())
             .arg(Arg::new("raw").long("raw").help("Raw URI to POST to the server."))
             .arg(save())
@@ -54,15 +53,14 @@ impl Command for Create {
             writer.create_generated(object).await?;
             return Ok(());
         }
-        let files = words(matches, "filename");
-        if files.is_empty() {
+        if !manifests::given(matches) {
             return Err(Error::message("must specify one of -f and -k"));
         }
         let writer = Writer::new(context, matches, "kubectl-create")?;
         let raw = text(matches, "raw");
+        let (manifests, unread) = manifests::read_sourced(context, matches).await?;
         let mut errors = Vec::new();
-        let manifests = manifests::read_sourced(&files, flag(matches, "recursive"))?;
-        if manifests.is_empty() {
+        if manifests.is_empty() && unread.is_empty() {
             return Err(Error::message("no objects passed to create"));
         }
         for mut manifest in manifests {
@@ -85,6 +83,7 @@ impl Command for Create {
             };
             errors.extend(create.await.err());
         }
+        errors.extend(unread);
         Error::collect(errors)
     }
 }

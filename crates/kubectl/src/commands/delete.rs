@@ -52,11 +52,12 @@ impl Command for Delete {
         let mut errors = Vec::new();
         // Selectors and `--all` become names: each deletion is told of.
         let mut targets: Vec<(Target, Option<String>)> = Vec::new();
-        let files = select::words(matches, "filename");
-        for manifest in manifests::read_sourced(&files, flag(matches, "recursive"))? {
+        let (manifests, unread) = manifests::read_sourced(context, matches).await?;
+        Error::collect(unread)?;
+        for manifest in manifests {
             targets.push((manifests::target(context, &manifest, false).await?, Some(manifest.source)));
         }
-        if files.is_empty() {
+        if !manifests::given(matches) {
             let selects = flag(matches, "all") || !text(matches, "selector").is_empty();
             let words = select::words(matches, "words");
             if selects && (words.len() > 1 || words.iter().any(|word| word.contains('/'))) {

@@ -2,7 +2,7 @@
 use super::{Command, apply};
 use crate::{
     Context, Error, Result, manifests, printers,
-    select::{self, Target, flag, text, words},
+    select::{self, Target, flag, text},
     write::remember_applied,
 };
 use async_trait::async_trait;
@@ -21,7 +21,6 @@ impl Command for Diff {
         Words::new("diff")
             .about("Diff the live version against a would-be applied version")
             .arg(manifests::file_flag())
-            .arg(manifests::recursive_flag())
             .arg(select::selector())
             .arg(switch("server-side", "If true, apply runs in the server instead of the client."))
             .arg(switch("force-conflicts", "If true, server-side apply will force the changes against conflicts."))
@@ -48,15 +47,14 @@ impl Command for Diff {
 }
 
 async fn diff(context: &Context, matches: &ArgMatches) -> Result<()> {
-    let files = words(matches, "filename");
-    if files.is_empty() {
+    if !manifests::given(matches) {
         return Err(Error::message("must specify one of -f and -k"));
     }
     let selector =
         apimachinery::labels::Selector::parse(&text(matches, "selector")).map_err(|e| Error::message(e.to_string()))?;
     let live = tempfile::Builder::new().prefix("LIVE-").tempdir()?;
     let merged = tempfile::Builder::new().prefix("MERGED-").tempdir()?;
-    for object in manifests::read(&files, flag(matches, "recursive"))? {
+    for object in manifests::read(context, matches).await? {
         if !selector.matches_with(|key| object["metadata"]["labels"][key].as_str()) {
             continue;
         }

@@ -48,8 +48,7 @@ impl Command for Exec {
         if command.is_empty() {
             return Err(Error::message("you must specify at least one command for the container"));
         }
-        let files = words(matches, "filename");
-        let word = match crate::manifests::read(&files, false)?.first() {
+        let word = match crate::manifests::read(context, matches).await?.first() {
             Some(object) => {
                 let target = crate::select::of_object(context, object).await?;
                 format!("{}/{}", target.resource.qualified(), target.name.unwrap_or_default())

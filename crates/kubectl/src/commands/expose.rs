@@ -20,7 +20,6 @@ impl Command for Expose {
         ))
         .arg(Arg::new("words").num_args(0..).value_name("TYPE NAME"))
         .arg(crate::manifests::file_flag())
-        .arg(crate::manifests::recursive_flag())
         .arg(one("port", "The port that the service should serve on."))
         .arg(one(
             "target-port",

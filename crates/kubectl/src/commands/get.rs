@@ -104,16 +104,7 @@ impl Command for Get {
         if flag(matches, "output-watch-events") && !watching {
             return Err(Error::message("--output-watch-events option can only be used with --watch or --watch-only"));
         }
-        let mut output = text(matches, "output");
-        // The template may stand in a flag of its own.
-        let template = text(matches, "template");
-        if !template.is_empty() {
-            output = match output.as_str() {
-                "" => format!("go-template={template}"),
-                output => format!("{output}={template}"),
-            };
-        }
-        let format = Format::parse(&output, flag(matches, "no-headers"))?;
+        let format = Format::of_get(matches)?;
         let sort_by = text(matches, "sort-by");
         let sort_by = if sort_by.is_empty() { None } else { Some(JsonPath::parse_relaxed(&sort_by)?) };
         let mut targets = select::targets(context, matches).await?;

@@ -166,7 +166,7 @@ async fn change(context: &Context, matches: &ArgMatches, singular: &'static str,
     let change = Change { singular, set, removed, overwrite: flag(matches, "overwrite") };
     change.check()?;
     if flag(matches, "local") {
-        return local(context, matches, &writer, &change);
+        return local(context, matches, &writer, &change).await;
     }
     let unlabels = change.set.is_empty() && singular == "label";
     let mut errors = Vec::new();
@@ -207,8 +207,8 @@ async fn change(context: &Context, matches: &ArgMatches, singular: &'static str,
 }
 
 /// `--local`: what files say, changed and printed.
-fn local(context: &Context, matches: &ArgMatches, writer: &Writer<'_>, change: &Change) -> Result<()> {
-    for mut object in crate::manifests::read(&words(matches, "filename"), flag(matches, "recursive"))? {
+async fn local(context: &Context, matches: &ArgMatches, writer: &Writer<'_>, change: &Change) -> Result<()> {
+    for mut object in crate::manifests::read(context, matches).await? {
         let (_, absent) = change.apply(&mut object)?;
         change.tell_absent(context, &absent)?;
         let text = match writer.format.is_table() {

@@ -1,7 +1,7 @@
 //! `kubectl apply view-last-applied` and `set-last-applied`: what client-side apply remembers.
 use crate::{
     Context, Error, Result, manifests,
-    select::{self, flag, text, words as values},
+    select::{self, flag, text},
     write::{self, DryRun, LAST_APPLIED, Writer, remember_applied},
 };
 use clap::{Arg, ArgMatches, Command as Words};
@@ -21,7 +21,6 @@ pub fn words() -> [Words; 3] {
             ),
         )
         .arg(manifests::file_flag())
-        .arg(manifests::recursive_flag())
         .arg(switch("create-annotation", "Will create 'last-applied-configuration' annotations if there is none")),
         select::add(
             Words::new("view-last-applied")
@@ -64,12 +63,13 @@ pub async fn view(context: &Context, matches: &ArgMatches) -> Result<()> {
 /// # Errors
 /// An object is not there, or has no annotation yet and none is to be made.
 pub async fn set(context: &Context, matches: &ArgMatches) -> Result<()> {
-    let files = values(matches, "filename");
-    if files.is_empty() {
-        return Err(Error::message("one or more files must be specified"));
+    if !manifests::given(matches) {
+        return Err(Error::message(select::NOTHING_SELECTED));
     }
     let writer = Writer::new(context, matches, "kubectl-last-applied")?;
-    for manifest in manifests::read_sourced(&files, flag(matches, "recursive"))? {
+    let (manifests, errors) = manifests::read_sourced(context, matches).await?;
+    Error::collect(errors)?;
+    for manifest in manifests {
         let target = manifests::target(context, &manifest, false).await?;
         let mut object = manifest.object;
         if let Some(namespace) = &target.namespace {

@@ -17,6 +17,7 @@ mod exec;
 mod explain;
 mod expose;
 mod get;
+mod kustomize;
 mod label;
 mod last_applied;
 mod logs;
@@ -38,7 +39,7 @@ mod top;
 mod version;
 mod wait;
 
-use crate::{Context, Error, Result, global};
+use crate::{Context, Error, Result, global, help};
 use async_trait::async_trait;
 use clap::{ArgMatches, Command as Words};
 
@@ -90,7 +91,7 @@ pub const ALL: &[&dyn Command] = &[
     &patch::Patch,
     &replace::Replace,
     &wait::Wait,
-    &certificate::Missing("kustomize", "Build a kustomization target from a directory or URL"),
+    &kustomize::Kustomize,
     &label::Label,
     &label::Annotate,
     &top::Completion,
@@ -120,7 +121,7 @@ const GROUPS: &[(&str, &[&str])] = &[
 ];
 
 /// What `kubectl --help` prints.
-fn help() -> String {
+pub fn overview() -> String {
     let mut text = String::from(
         "kubectl controls the Kubernetes cluster manager.\n\n Find more information at: \
          https://kubernetes.io/docs/reference/kubectl/\n\n",
@@ -153,8 +154,7 @@ pub fn command() -> Words {
         .disable_help_subcommand(true)
         .arg_required_else_help(true)
         .subcommand_required(true);
-    let root = root.override_help(help());
-    switches(ALL.iter().fold(global::add(root), |root, command| root.subcommand(command.words())))
+    help::complete(switches(ALL.iter().fold(global::add(root), |root, command| root.subcommand(command.words()))), "")
 }
 
 /// Every flag that can stand alone also takes `=true` and `=false`.
@@ -164,6 +164,16 @@ fn switches(command: Words) -> Words {
         _ => arg,
     };
     command.mut_args(switch).mut_subcommands(switches)
+}
+
+/// Why a flag that was given cannot be; the whole message.
+pub fn refused(matches: &ArgMatches) -> Option<String> {
+    let (mut path, mut at) = (String::new(), matches);
+    while let Some((name, inner)) = at.subcommand() {
+        path = format!("{path} {name}");
+        at = inner;
+    }
+    help::refused(path.trim_start(), at)
 }
 
 /// Run the command that the words name.

@@ -71,7 +71,7 @@ impl Command for Patch {
             return Err(Error::message(select::NOTHING_SELECTED));
         }
         if flag(matches, "local") {
-            return local(context, matches, &writer, kind, &patch);
+            return local(context, matches, &writer, kind, &patch).await;
         }
         for target in select::targets(context, matches).await? {
             let api = context.api().await?;
@@ -101,8 +101,8 @@ fn resource_of(object: &Value) -> Result<Resource> {
 }
 
 /// `--local`: what files say, patched and printed.
-fn local(context: &Context, matches: &ArgMatches, writer: &Writer<'_>, kind: &str, patch: &Value) -> Result<()> {
-    for object in crate::manifests::read(&select::words(matches, "filename"), flag(matches, "recursive"))? {
+async fn local(context: &Context, matches: &ArgMatches, writer: &Writer<'_>, kind: &str, patch: &Value) -> Result<()> {
+    for object in crate::manifests::read(context, matches).await? {
         let resource = resource_of(&object)?;
         let after = patched(object, kind, patch, &resource)?;
         printers::changed(context, &writer.format, &resource, &after, "patched")?;

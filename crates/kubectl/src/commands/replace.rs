@@ -3,7 +3,7 @@ use super::Command;
 use crate::{
     Context, Error, Result,
     manifests::{self, Manifest},
-    select::{self, Target, flag, text, words},
+    select::{self, Target, flag, text},
     write::{self, DryRun, Writer, remember_applied},
 };
 use async_trait::async_trait;
@@ -26,7 +26,6 @@ impl Command for Replace {
         };
         write::flags(Words::new("replace").about("Replace a resource by file name or stdin"))
             .arg(manifests::file_flag())
-            .arg(manifests::recursive_flag())
             .arg(write::validate_flag())
             .arg(switch("force", "If true, immediately remove resources from API and bypass graceful deletion."))
             .arg(switch("save-config", "If true, the configuration of current object will be saved in its annotation."))
@@ -55,14 +54,12 @@ impl Command for Replace {
     }
 
     async fn run(&self, context: &Context, matches: &ArgMatches) -> Result<()> {
-        let files = words(matches, "filename");
-        if files.is_empty() {
+        if !manifests::given(matches) {
             return Err(Error::message("must specify one of -f and -k"));
         }
         let writer = Writer::new(context, matches, "kubectl-replace")?;
         let raw = text(matches, "raw");
-        let mut errors = Vec::new();
-        let manifests = manifests::read_sourced(&files, flag(matches, "recursive"))?;
+        let (manifests, mut errors) = manifests::read_sourced(context, matches).await?;
         if flag(matches, "force") && raw.is_empty() {
             return forced(&writer, matches, manifests).await;
         }

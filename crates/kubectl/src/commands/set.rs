@@ -210,7 +210,7 @@ pub(super) fn template<'a>(object: &'a mut Value, target: &Target) -> Result<&'a
 
 /// The objects that words (without what is to be set) and files select.
 pub(super) async fn selected(context: &Context, matches: &ArgMatches, selecting: &[String]) -> Result<Vec<Target>> {
-    if !words(matches, "filename").is_empty() {
+    if crate::manifests::given(matches) {
         return select::targets(context, matches).await;
     }
     let is_target = |word: &&String| !word.contains('=') && !word.ends_with('-');
@@ -231,7 +231,7 @@ async fn change(
 ) -> Result<()> {
     let writer = Writer::new(context, matches, "kubectl-set")?;
     if flag(matches, "local") {
-        return local(&writer, matches, done, edit);
+        return local(&writer, matches, done, edit).await;
     }
     let mut errors = Vec::new();
     for target in selected(context, matches, selecting).await? {
@@ -260,13 +260,13 @@ async fn change(
 }
 
 /// `--local`: what files say, changed and printed; no server is asked.
-fn local(
+async fn local(
     writer: &Writer<'_>,
     matches: &ArgMatches,
     done: &str,
     edit: impl Fn(&mut Value, &Target) -> Result<()>,
 ) -> Result<()> {
-    for mut object in crate::manifests::read(&words(matches, "filename"), flag(matches, "recursive"))? {
+    for mut object in crate::manifests::read(writer.context, matches).await? {
         let (api_version, kind) = crate::manifests::type_of(&object)?;
         let (group, version) = api_version.split_once('/').unwrap_or(("", &api_version));
         let plural = format!("{}s", kind.to_lowercase());

@@ -30,7 +30,7 @@ pub fn token_words() -> Words {
 /// # Errors
 /// A flag does not fit, or the server refuses.
 pub async fn create(context: &Context, matches: &ArgMatches) -> Result<()> {
-    let format = Format::parse(&text(matches, "output"), false)?;
+    let format = Format::of(matches)?;
     let name = text(matches, "name");
     let duration = text(matches, "duration");
     let seconds = apimachinery::duration::parse(&duration).map_err(|e| Error::message(e.to_string()))?.as_secs();

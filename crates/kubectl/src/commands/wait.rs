@@ -121,7 +121,7 @@ impl Command for Wait {
         if select::is_empty(matches) {
             return Err(Error::message(select::NOTHING_SELECTED));
         }
-        let format = crate::printers::Format::parse(&text(matches, "output"), false)?;
+        let format = crate::printers::Format::of(matches)?;
         let patience = text(matches, "timeout");
         let patience = match patience.strip_prefix('-') {
             Some(_) => FOREVER,

@@ -2,6 +2,8 @@
 mod hashed;
 mod policy;
 
+pub use hashed::suffix as hash_suffix;
+
 use crate::{
     Error, Result,
     select::{flag, text, words},

@@ -1,7 +1,7 @@
 //! From nodes and a value to text.
 use super::{Node, Pipe, Term};
 use serde_json::Value;
-use std::{borrow::Cow, cmp::Ordering};
+use std::{borrow::Cow, cmp::Ordering, collections::BTreeMap, ops::ControlFlow};
 
 type Result<T> = std::result::Result<T, String>;
 
@@ -33,21 +33,73 @@ pub fn is_function(name: &str) -> bool {
     FUNCTIONS.contains(&name)
 }
 
+/// Templates that call each other no deeper than this.
+const MAX_CALLS: usize = 100;
+
 /// The variables in scope, the innermost last.
 struct Scope<'a> {
     variables: Vec<(String, Cow<'a, Value>)>,
+    templates: BTreeMap<&'a str, &'a [Node]>,
+    calls: usize,
+    strict: bool,
     out: String,
 }
 
-pub fn render(nodes: &[Node], value: &Value) -> Result<String> {
-    let mut scope = Scope { variables: vec![("$".into(), Cow::Borrowed(value))], out: String::new() };
-    scope.nodes(nodes, value)?;
-    Ok(scope.out)
+/// What goes on behind a node: the next one, the loop's next round, or what follows the loop.
+type Flow = ControlFlow<Leave>;
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Leave {
+    Break,
+    Continue,
+}
+
+/// `strict`: a field that a map does not have is an error.
+pub fn render(nodes: &[Node], value: &Value, strict: bool) -> Result<String> {
+    let templates = nodes.iter().filter_map(|node| match node {
+        Node::Define(name, nodes) => Some((name.as_str(), nodes.as_slice())),
+        _ => None,
+    });
+    let mut scope = Scope {
+        variables: vec![("$".into(), Cow::Borrowed(value))],
+        templates: templates.collect(),
+        calls: 0,
+        strict,
+        out: String::new(),
+    };
+    match scope.nodes(nodes, value)? {
+        ControlFlow::Continue(()) => Ok(scope.out),
+        ControlFlow::Break(_) => Err("break or continue outside of a range".into()),
+    }
 }
 
 impl Scope<'_> {
-    fn nodes(&mut self, nodes: &[Node], dot: &Value) -> Result<()> {
+    fn nodes(&mut self, nodes: &[Node], dot: &Value) -> Result<Flow> {
         let depth = self.variables.len();
+        let flow = self.each(nodes, dot);
+        self.variables.truncate(depth);
+        flow
+    }
+
+    fn call(&mut self, name: &str, pipe: Option<&Pipe>, dot: &Value) -> Result<()> {
+        let nodes = *self.templates.get(name).ok_or_else(|| format!("template {name:?} not defined"))?;
+        if self.calls == MAX_CALLS {
+            return Err("exceeded maximum template depth".into());
+        }
+        let value = match pipe {
+            Some(pipe) => self.pipe(pipe, dot)?,
+            None => Value::Null,
+        };
+        // A template sees its own argument alone.
+        let outer = std::mem::replace(&mut self.variables, vec![("$".into(), Cow::Owned(value.clone()))]);
+        self.calls += 1;
+        let done = self.nodes(nodes, &value);
+        self.calls -= 1;
+        self.variables = outer;
+        done.map(drop)
+    }
+
+    fn each(&mut self, nodes: &[Node], dot: &Value) -> Result<Flow> {
         for node in nodes {
             match node {
                 Node::Text(text) => self.out.push_str(text),
@@ -61,17 +113,25 @@ impl Scope<'_> {
                 }
                 Node::If(pipe, then, otherwise) => {
                     let chosen = if is_true(&self.pipe(pipe, dot)?) { then } else { otherwise };
-                    self.nodes(chosen, dot)?;
+                    if let leave @ ControlFlow::Break(_) = self.nodes(chosen, dot)? {
+                        return Ok(leave);
+                    }
                 }
                 Node::With(pipe, then, otherwise) => {
                     let value = self.pipe(pipe, dot)?;
-                    if is_true(&value) { self.nodes(then, &value)? } else { self.nodes(otherwise, dot)? }
+                    let flow = if is_true(&value) { self.nodes(then, &value)? } else { self.nodes(otherwise, dot)? };
+                    if flow.is_break() {
+                        return Ok(flow);
+                    }
                 }
                 Node::Range(names, pipe, each, otherwise) => self.range(names, pipe, each, otherwise, dot)?,
+                Node::Define(..) => {}
+                Node::Call(name, pipe) => self.call(name, pipe.as_ref(), dot)?,
+                Node::Break => return Ok(ControlFlow::Break(Leave::Break)),
+                Node::Continue => return Ok(ControlFlow::Break(Leave::Continue)),
             }
         }
-        self.variables.truncate(depth);
-        Ok(())
+        Ok(ControlFlow::Continue(()))
     }
 
     fn range(&mut self, names: &[String], pipe: &Pipe, each: &[Node], otherwise: &[Node], dot: &Value) -> Result<()> {
@@ -86,7 +146,7 @@ impl Scope<'_> {
             other => return Err(format!("range can't iterate over {}", shown(&other))),
         };
         if entries.is_empty() {
-            return self.nodes(otherwise, dot);
+            return self.nodes(otherwise, dot).map(drop);
         }
         for (key, value) in entries {
             let depth = self.variables.len();
@@ -98,8 +158,11 @@ impl Scope<'_> {
                 }
                 [] => {}
             }
-            self.nodes(each, &value)?;
+            let flow = self.nodes(each, &value)?;
             self.variables.truncate(depth);
+            if flow == ControlFlow::Break(Leave::Break) {
+                break;
+            }
         }
         Ok(())
     }
@@ -152,31 +215,39 @@ impl Scope<'_> {
     fn term(&mut self, term: &Term, dot: &Value) -> Result<Value> {
         Ok(match term {
             Term::Literal(value) => value.clone(),
-            Term::Field(path) => follow(dot, path)?.clone(),
+            Term::Field(path) => self.follow(dot, path)?.clone(),
             Term::Variable(name, path) => {
                 let known = self.variables.iter().rev().find(|(known, _)| known == name);
                 let (_, value) = known.ok_or_else(|| format!("undefined variable {name:?}"))?;
-                follow(value, path)?.clone()
+                self.follow(value, path)?.clone()
             }
             Term::Function(name) => call(name, &[])?,
             Term::Inner(pipe, path) => {
                 let value = self.pipe(pipe, dot)?;
-                follow(&value, path)?.clone()
+                self.follow(&value, path)?.clone()
             }
         })
     }
-}
 
-fn follow<'a>(value: &'a Value, path: &[String]) -> Result<&'a Value> {
-    let mut at = value;
-    for name in path {
-        at = match at {
-            Value::Object(map) => map.get(name).unwrap_or(&Value::Null),
-            Value::Null => &Value::Null,
-            other => return Err(format!("can't evaluate field {name} in {}", shown(other))),
-        };
+    fn follow<'v>(&self, value: &'v Value, path: &[String]) -> Result<&'v Value> {
+        let mut at = value;
+        for name in path {
+            at = match at {
+                Value::Object(map) => match map.get(name) {
+                    None if self.strict => {
+                        let path = path.join(".");
+                        return Err(format!(
+                            "1:2: executing \"output\" at <.{path}>: map has no entry for key \"{name}\""
+                        ));
+                    }
+                    found => found.unwrap_or(&Value::Null),
+                },
+                Value::Null => &Value::Null,
+                other => return Err(format!("can't evaluate field {name} in {}", shown(other))),
+            };
+        }
+        Ok(at)
     }
-    Ok(at)
 }
 
 fn is_true(value: &Value) -> bool {
@@ -191,7 +262,7 @@ fn is_true(value: &Value) -> bool {
 }
 
 /// As Go prints a value.
-fn shown(value: &Value) -> String {
+pub fn shown(value: &Value) -> String {
     match value {
         Value::Null => "<nil>".into(),
         Value::String(text) => text.clone(),
@@ -238,7 +309,8 @@ fn call(name: &str, arguments: &[Value]) -> Result<Value> {
         },
         "index" => index(first()?, arguments.get(1..).unwrap_or_default())?,
         "slice" => slice(first()?, arguments.get(1..).unwrap_or_default())?,
-        "print" => arguments.iter().map(shown).collect::<String>().into(),
+        "print" => printed(arguments).into(),
+        "js" => js(&shown(first()?)).into(),
         "println" => format!("{}\n", arguments.iter().map(shown).collect::<Vec<_>>().join(" ")).into(),
         "printf" => {
             let Value::String(format) = first()? else { return Err("printf needs a format".into()) };
@@ -273,6 +345,33 @@ fn call(name: &str, arguments: &[Value]) -> Result<Value> {
             .into(),
         other => return Err(format!("function {other:?} is not implemented")),
     })
+}
+
+/// A blank stands between two operands when neither is a text.
+fn printed(arguments: &[Value]) -> String {
+    let mut out = String::new();
+    for (i, argument) in arguments.iter().enumerate() {
+        let before = i.checked_sub(1).and_then(|i| arguments.get(i));
+        if before.is_some_and(|before| !before.is_string() && !argument.is_string()) {
+            out.push(' ');
+        }
+        out.push_str(&shown(argument));
+    }
+    out
+}
+
+/// Escaped for a string of JavaScript.
+fn js(text: &str) -> String {
+    let mut out = String::new();
+    for c in text.chars() {
+        match c {
+            '\\' | '\'' | '"' => out.extend(['\\', c]),
+            '<' | '>' | '&' | '=' => out.push_str(&format!("\\u{:04X}", u32::from(c))),
+            c if c.is_control() => out.push_str(&format!("\\u{:04X}", u32::from(c))),
+            c => out.push(c),
+        }
+    }
+    out
 }
 
 fn index(value: &Value, keys: &[Value]) -> Result<Value> {

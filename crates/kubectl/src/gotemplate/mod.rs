@@ -1,9 +1,11 @@
 //! `-o go-template`: the part of Go's `text/template` that templates over objects use.
 //!
-//! Fields, variables, `range`, `if`, `with`, pipes, trimming, comments, and the functions of [`eval`].
-//! What is not here (`define`, `template`, `block`, methods) is refused when the template is parsed.
+//! Fields, variables, `range`, `if`, `with`, `define`, `template`, pipes, trimming, comments, and the functions of
+//! [`eval`]. What is not here (`block`, methods) is refused when the template is parsed.
 mod eval;
 mod parse;
+
+pub use eval::shown;
 
 use crate::{Error, Result};
 use serde_json::Value;
@@ -11,7 +13,10 @@ use serde_json::Value;
 /// A parsed template.
 #[derive(Debug)]
 pub struct Template {
+    text: String,
     nodes: Vec<Node>,
+    /// Fields that are not there are an error.
+    strict: bool,
 }
 
 #[derive(Debug)]
@@ -23,6 +28,12 @@ enum Node {
     /// `{{range $i, $v := pipe}}`
     Range(Vec<String>, Pipe, Vec<Node>, Vec<Node>),
     With(Pipe, Vec<Node>, Vec<Node>),
+    /// `{{define "name"}}…{{end}}`
+    Define(String, Vec<Node>),
+    /// `{{template "name" pipe}}`
+    Call(String, Option<Pipe>),
+    Break,
+    Continue,
 }
 
 /// `$x := a | b`: each step takes the result of the one before as its last argument.
@@ -47,16 +58,18 @@ enum Term {
 impl Template {
     /// # Errors
     /// The template is malformed, or uses what is not supported.
-    pub fn parse(text: &str) -> Result<Template> {
-        let nodes =
-            parse::template(text).map_err(|why| Error::message(format!("error parsing template {text}, {why}")))?;
-        Ok(Template { nodes })
+    pub fn parse(text: &str, strict: bool) -> Result<Template> {
+        let nodes = parse::template(text)
+            .map_err(|why| Error::message(format!("error parsing template {text}, template: output:1: {why}")))?;
+        Ok(Template { text: text.to_owned(), nodes, strict })
     }
 
     /// # Errors
     /// A function does not fit its arguments.
     pub fn render(&self, value: &Value) -> Result<String> {
-        eval::render(&self.nodes, value).map_err(|why| Error::message(format!("error executing template: {why}")))
+        eval::render(&self.nodes, value, self.strict).map_err(|why| {
+            Error::message(format!("error executing template \"{}\": template: output:{why}", self.text))
+        })
     }
 }
 
@@ -91,13 +104,19 @@ mod tests {
             ("{{(index .items 0).metadata.labels}}", "map[app:x b.c/d:y]"),
             ("{{\"YQ==\" | base64decode}}", "a"),
             ("{{slice .kind 1 3}}", "is"),
+            ("{{define \"t\"}}<{{.}}>{{end}}{{template \"t\" .kind}}{{template \"t\" .n}}", "<List><3>"),
+            (
+                "{{range .items}}{{if eq .metadata.name \"a\"}}{{continue}}{{end}}{{.metadata.name}}{{break}}x{{end}}",
+                "b",
+            ),
+            ("{{js \"a'b\"}} {{html \"<a>\"}} {{print 1 2 \"x\" \"y\" 3}}", "a\\'b &lt;a&gt; 1 2x y3"),
         ];
         for (template, want) in cases {
-            let parsed = Template::parse(template).unwrap_or_else(|e| panic!("{template}: {e}"));
+            let parsed = Template::parse(template, false).unwrap_or_else(|e| panic!("{template}: {e}"));
             assert_eq!(parsed.render(&list).unwrap_or_else(|e| panic!("{template}: {e}")), want, "{template}");
         }
-        for template in ["{{.a", "{{if .a}}", "{{end}}", "{{nothing .a}}", "{{template \"x\"}}", "{{\"x}}"] {
-            assert!(Template::parse(template).is_err(), "{template}");
+        for template in ["{{.a", "{{if .a}}", "{{end}}", "{{nothing .a}}", "{{block \"x\" .}}{{end}}", "{{\"x}}"] {
+            assert!(Template::parse(template, false).is_err(), "{template}");
         }
     }
 }

@@ -148,13 +148,34 @@ fn block(pieces: &mut Pieces, depth: usize) -> Result<(Vec<Node>, Option<Vec<Tok
         match word_of(&tokens) {
             "end" | "else" => return Ok((nodes, Some(tokens))),
             word @ ("if" | "range" | "with") => nodes.push(control(word, &tokens[1..], pieces, depth)?),
-            word @ ("define" | "template" | "block" | "break" | "continue") => {
-                return Err(format!("{{{{{word}}}}} is not implemented"));
-            }
+            "break" => nodes.push(Node::Break),
+            "continue" => nodes.push(Node::Continue),
+            "define" => nodes.push(definition(&tokens, pieces, depth)?),
+            "template" => nodes.push(inclusion(&tokens)?),
+            "block" => return Err("{{block}} is not implemented".into()),
             _ => nodes.push(Node::Print(pipe(&tokens)?)),
         }
     }
     Ok((nodes, None))
+}
+
+fn definition(tokens: &[Token], pieces: &mut Pieces, depth: usize) -> Result<Node> {
+    let [_, Token::Literal(Value::String(name))] = tokens else {
+        return Err("unexpected token in define clause".into());
+    };
+    let (nodes, end) = block(pieces, depth + 1)?;
+    match end.as_deref().map(word_of) {
+        Some("end") => Ok(Node::Define(name.clone(), nodes)),
+        _ => Err("unclosed {{define}}".into()),
+    }
+}
+
+fn inclusion(tokens: &[Token]) -> Result<Node> {
+    match tokens {
+        [_, Token::Literal(Value::String(name))] => Ok(Node::Call(name.clone(), None)),
+        [_, Token::Literal(Value::String(name)), rest @ ..] => Ok(Node::Call(name.clone(), Some(pipe(rest)?))),
+        _ => Err("unexpected token in template clause".into()),
+    }
 }
 
 fn control(word: &str, head: &[Token], pieces: &mut Pieces, depth: usize) -> Result<Node> {

@@ -8,66 +8,103 @@ fn refused(why: impl std::fmt::Display) -> Error {
     Error::message(format!("error executing jsonpath: {why}"))
 }
 
-pub(super) fn render(nodes: &[Node], root: &Value, current: &Value, out: &mut String) -> Result<()> {
-    for node in nodes {
-        match node {
-            Node::Text(text) => out.push_str(text),
-            Node::Path(path) => {
-                let texts: Vec<String> = select(path, root, current)?.into_iter().map(shown).collect();
-                out.push_str(&texts.join(" "));
-            }
-            Node::Range(path, inner) => {
-                for value in select(path, root, current)? {
-                    render(inner, root, value, out)?;
+/// Where paths begin, and whether what they name has to be there.
+#[derive(Clone, Copy)]
+pub(super) struct Scope<'v> {
+    pub root: &'v Value,
+    pub strict: bool,
+}
+
+impl<'v> Scope<'v> {
+    pub fn render(self, nodes: &[Node], current: &'v Value, out: &mut String) -> Result<()> {
+        for node in nodes {
+            match node {
+                Node::Text(text) => out.push_str(text),
+                Node::Path(path) => {
+                    let texts: Vec<String> = self.select(path, current)?.into_iter().map(shown).collect();
+                    out.push_str(&texts.join(" "));
                 }
-            }
-        }
-    }
-    Ok(())
-}
-
-/// The values that a path leads to.
-pub(super) fn select<'v>(path: &Path, root: &'v Value, current: &'v Value) -> Result<Vec<&'v Value>> {
-    let mut values = vec![if path.from_root { root } else { current }];
-    for step in &path.steps {
-        values = apply(step, root, values)?;
-    }
-    Ok(values)
-}
-
-fn apply<'v>(step: &Step, root: &'v Value, values: Vec<&'v Value>) -> Result<Vec<&'v Value>> {
-    let mut out = Vec::new();
-    if let Step::Union(steps) = step {
-        for step in steps {
-            out.extend(match step {
-                Step::Field(dotted) => nested(dotted, &values),
-                other => apply(other, root, values.clone())?,
-            });
-        }
-        return Ok(out);
-    }
-    for value in values {
-        match step {
-            Step::Field(name) => out.extend(value.get(name).filter(|v| !v.is_null())),
-            Step::Every => match value {
-                Value::Array(items) => out.extend(items),
-                Value::Object(map) => out.extend(map.values()),
-                _ => {}
-            },
-            Step::Descend => descend(value, &mut out),
-            Step::Index(index) => out.push(at(value, *index)?),
-            Step::Slice(from, to, by) => out.extend(slice(value, *from, *to, *by)?),
-            Step::Filter(filter) => {
-                for item in value.as_array().into_iter().flatten() {
-                    if holds(filter, root, item)? {
-                        out.push(item);
+                Node::Range(path, inner) => {
+                    for value in self.select(path, current)? {
+                        self.render(inner, value, out)?;
                     }
                 }
+                Node::Wrong(why) => return Err(refused(why)),
             }
-            Step::Union(_) => {}
         }
+        Ok(())
     }
-    Ok(out)
+
+    /// The values that a path leads to.
+    pub fn select(self, path: &Path, current: &'v Value) -> Result<Vec<&'v Value>> {
+        let mut values = vec![if path.from_root { self.root } else { current }];
+        for step in &path.steps {
+            values = self.apply(step, values)?;
+        }
+        Ok(values)
+    }
+
+    fn apply(self, step: &Step, values: Vec<&'v Value>) -> Result<Vec<&'v Value>> {
+        let mut out = Vec::new();
+        if let Step::Union(steps) = step {
+            for step in steps {
+                out.extend(match step {
+                    Step::Field(dotted) => nested(dotted, &values),
+                    other => self.apply(other, values.clone())?,
+                });
+            }
+            return Ok(out);
+        }
+        for value in values {
+            match step {
+                Step::Field(name) => match value.get(name).filter(|v| !v.is_null()) {
+                    None if self.strict => return Err(refused(format!("{name} is not found"))),
+                    found => out.extend(found),
+                },
+                Step::Every => match value {
+                    Value::Array(items) => out.extend(items),
+                    Value::Object(map) => out.extend(map.values()),
+                    _ => {}
+                },
+                Step::Descend => descend(value, &mut out),
+                Step::Index(index) => out.push(at(value, *index)?),
+                Step::Slice(from, to, by) => out.extend(slice(value, *from, *to, *by)?),
+                Step::Filter(filter) => {
+                    for item in value.as_array().into_iter().flatten() {
+                        if self.holds(filter, item)? {
+                            out.push(item);
+                        }
+                    }
+                }
+                Step::Union(_) => {}
+            }
+        }
+        Ok(out)
+    }
+
+    fn holds(self, filter: &Filter, item: &'v Value) -> Result<bool> {
+        // What a filter names need not be there.
+        let lenient = Scope { strict: false, ..self };
+        let operand = |operand: &Operand| -> Result<Option<Value>> {
+            Ok(match operand {
+                Operand::Literal(value) => Some(value.clone()),
+                Operand::Path(path) => lenient.select(path, item)?.first().map(|value| (*value).clone()),
+            })
+        };
+        let left = operand(&filter.left)?;
+        let Some((operator, right)) = &filter.right else { return Ok(left.is_some()) };
+        let (Some(left), Some(right)) = (left, operand(right)?) else { return Ok(false) };
+        let ordering = compare(&left, &right);
+        Ok(match operator {
+            Operator::Equal => ordering == Some(Ordering::Equal),
+            Operator::NotEqual => ordering != Some(Ordering::Equal),
+            Operator::Less => ordering == Some(Ordering::Less),
+            Operator::LessOrEqual => matches!(ordering, Some(Ordering::Less | Ordering::Equal)),
+            Operator::Greater => ordering == Some(Ordering::Greater),
+            Operator::GreaterOrEqual => matches!(ordering, Some(Ordering::Greater | Ordering::Equal)),
+            Operator::Unknown => return Err(refused("unrecognized filter operator =")),
+        })
+    }
 }
 
 fn nested<'v>(dotted: &str, values: &[&'v Value]) -> Vec<&'v Value> {
@@ -107,31 +144,6 @@ fn slice(value: &Value, from: Option<i64>, to: Option<i64>, by: Option<i64>) -> 
     }
     let (from, to, by) = (from as usize, to as usize, by as usize);
     Ok(items.get(from..to.max(from)).unwrap_or_default().iter().step_by(by).collect())
-}
-
-fn operand<'v>(operand: &'v Operand, root: &'v Value, item: &'v Value) -> Result<Vec<&'v Value>> {
-    match operand {
-        Operand::Literal(value) => Ok(vec![value]),
-        Operand::Path(path) => select(path, root, item),
-    }
-}
-
-fn holds(filter: &Filter, root: &Value, item: &Value) -> Result<bool> {
-    let left = operand(&filter.left, root, item)?;
-    let Some((operator, right)) = &filter.right else { return Ok(!left.is_empty()) };
-    let right = operand(right, root, item)?;
-    let (Some(left), Some(right)) = (left.first(), right.first()) else {
-        return Ok(false);
-    };
-    let ordering = compare(left, right);
-    Ok(match operator {
-        Operator::Equal => ordering == Some(Ordering::Equal),
-        Operator::NotEqual => ordering != Some(Ordering::Equal),
-        Operator::Less => ordering == Some(Ordering::Less),
-        Operator::LessOrEqual => matches!(ordering, Some(Ordering::Less | Ordering::Equal)),
-        Operator::Greater => ordering == Some(Ordering::Greater),
-        Operator::GreaterOrEqual => matches!(ordering, Some(Ordering::Greater | Ordering::Equal)),
-    })
 }
 
 /// Order of two values of one kind; none between kinds.

@@ -14,6 +14,8 @@ const MAX_DEPTH: usize = 64;
 #[derive(Debug)]
 pub struct JsonPath {
     nodes: Vec<Node>,
+    /// Fields that are not there are an error.
+    strict: bool,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -23,6 +25,8 @@ enum Node {
     Path(Path),
     /// `{range .items[*]}…{end}`
     Range(Path, Vec<Node>),
+    /// What is found wrong only when it is printed.
+    Wrong(String),
 }
 
 /// Steps from the root (`$`), or from the current value (`@` and everything else).
@@ -70,13 +74,15 @@ enum Operator {
     LessOrEqual,
     Greater,
     GreaterOrEqual,
+    /// Refused when there is something to compare.
+    Unknown,
 }
 
 impl JsonPath {
     /// # Errors
     /// The template is malformed; the message is the official one's where clients see it.
     pub fn parse(template: &str) -> Result<JsonPath> {
-        Ok(JsonPath { nodes: parse::template(template)? })
+        Ok(JsonPath { nodes: parse::template(template)?, strict: false })
     }
 
     /// A single path, as `--sort-by` and `wait --for` take it: `{.a}`, `.a` and `a` alike.
@@ -89,13 +95,19 @@ impl JsonPath {
         Self::parse(&format!("{{{dotted}}}"))
     }
 
+    /// From now on, fields that are not there are an error.
+    #[must_use]
+    pub fn strict(self) -> JsonPath {
+        JsonPath { strict: true, ..self }
+    }
+
     /// The text that the template prints.
     ///
     /// # Errors
     /// A filter or an index does not fit the value.
     pub fn render(&self, value: &Value) -> Result<String> {
         let mut out = String::new();
-        eval::render(&self.nodes, value, value, &mut out)?;
+        eval::Scope { root: value, strict: self.strict }.render(&self.nodes, value, &mut out)?;
         Ok(out)
     }
 
@@ -107,7 +119,8 @@ impl JsonPath {
         let mut out = Vec::new();
         for node in &self.nodes {
             if let Node::Path(path) = node {
-                out.extend(eval::select(path, value, value)?.into_iter().cloned());
+                let scope = eval::Scope { root: value, strict: self.strict };
+                out.extend(scope.select(path, value)?.into_iter().cloned());
             }
         }
         Ok(out)
@@ -178,9 +191,14 @@ mod tests {
 
     #[test]
     fn what_is_malformed_is_refused() {
-        for template in ["{.a", "{.a[}", "{range .a}", "{.a[?(@.b)}", "{end}", "{.a[x]}", "{.n[?(@ ~ 2)]}"] {
+        for template in ["{.a", "{.a[}", "{.a[?(@.b)}", "{.a[x]}", "{.a[\"b\"]}", "{.n[?(@ ~ 2)]}"] {
             assert!(JsonPath::parse(template).is_err(), "{template}");
         }
+        for template in ["{kind}", "{end}", "{.n[?(@=2)]}"] {
+            assert!(JsonPath::parse(template).expect(template).render(&pods()).is_err(), "{template}");
+        }
+        let strict = JsonPath::parse("{.missing}").expect("valid").strict();
+        assert!(strict.render(&pods()).is_err(), "a field that is not there");
         assert!(JsonPath::parse("{.n[9]}").expect("valid").render(&pods()).is_err(), "out of bounds");
     }
 }

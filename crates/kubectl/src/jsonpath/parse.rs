@@ -51,7 +51,11 @@ impl<'a> Input<'a> {
 pub(super) fn template(text: &str) -> Result<Vec<Node>> {
     let mut input = Input { text, at: 0 };
     let (nodes, ended) = nodes(&mut input, 0)?;
-    if ended { Err(refused("not in range, nothing to end")) } else { Ok(nodes) }
+    let mut nodes = nodes;
+    if ended {
+        nodes.push(Node::Wrong("not in range, nothing to end".into()));
+    }
+    Ok(nodes)
 }
 
 /// Nodes up to the end of the text, or to `{end}` (then `true`).
@@ -82,10 +86,8 @@ fn nodes(input: &mut Input<'_>, depth: usize) -> Result<(Vec<Node>, bool)> {
             let path = path(input, depth)?;
             input.blanks();
             input.expect("}")?;
-            let (inner, ended) = nodes(input, depth + 1)?;
-            if !ended {
-                return Err(refused("unterminated range"));
-            }
+            // Without an end, it goes to the template's.
+            let (inner, _) = nodes(input, depth + 1)?;
             found.push(Node::Range(path, inner));
             continue;
         }
@@ -94,6 +96,11 @@ fn nodes(input: &mut Input<'_>, depth: usize) -> Result<(Vec<Node>, bool)> {
                 None => return Err(refused("unclosed action")),
                 Some(quote @ ('"' | '\'')) => found.push(Node::Text(quoted(input, quote)?)),
                 Some(blank) if blank.is_whitespace() => input.blanks(),
+                Some(c) if c.is_alphabetic() => {
+                    let word: String = input.rest().chars().take_while(|c| c.is_alphanumeric()).collect();
+                    input.at += word.len();
+                    found.push(Node::Wrong(format!("unrecognized identifier {word}")));
+                }
                 Some(_) => found.push(Node::Path(path(input, depth)?)),
             }
         }
@@ -191,6 +198,14 @@ fn bracket(input: &mut Input<'_>, depth: usize) -> Result<Step> {
         input.expect("]")?;
         return Ok(Step::Filter(Box::new(filter)));
     }
+    let text = input.rest().split(']').next().unwrap_or_default();
+    if !input.rest().contains(']') {
+        return Err(refused("unterminated array"));
+    }
+    let plain = text.trim().trim_start_matches(|c: char| c == '-' || c.is_ascii_digit());
+    if !text.contains(',') && !plain.is_empty() && !plain.starts_with(['\'', '*', ':', '$', '@']) {
+        return Err(refused(format!("invalid array index {text}")));
+    }
     let mut steps = Vec::new();
     loop {
         input.blanks();
@@ -256,6 +271,7 @@ fn filter(input: &mut Input<'_>, depth: usize) -> Result<Filter> {
         (">=", Operator::GreaterOrEqual),
         ("<", Operator::Less),
         (">", Operator::Greater),
+        ("=", Operator::Unknown),
     ];
     let Some((_, operator)) = operators.into_iter().find(|(text, _)| input.take(text)) else {
         return match input.peek() {

@@ -33,7 +33,7 @@ impl Columns {
                 )));
             };
             headers.push(header.to_owned());
-            paths.push(JsonPath::parse(&relaxed(path))?);
+            paths.push(parsed(path)?);
         }
         Ok(Columns { headers, paths, no_headers })
     }
@@ -53,7 +53,7 @@ impl Columns {
             let (h, p) = (headers.len(), paths.len());
             return Err(Error::message(format!("number of headers ({h}) and field specifications ({p}) don't match")));
         }
-        let paths = paths.into_iter().map(|p| JsonPath::parse(&relaxed(p))).collect::<Result<_>>()?;
+        let paths = paths.into_iter().map(|p| parsed(p)).collect::<Result<_>>()?;
         Ok(Columns { headers: headers.into_iter().map(str::to_owned).collect(), paths, no_headers })
     }
 
@@ -77,12 +77,18 @@ impl Columns {
     }
 }
 
+/// A column's path; a mistake in it is told without saying that it is a JSONPath.
+fn parsed(path: &str) -> Result<JsonPath> {
+    JsonPath::parse(&relaxed(path))
+        .map_err(|error| Error::message(error.bare().replace("error parsing jsonpath: ", "")))
+}
+
 fn cell(path: &JsonPath, item: &Value) -> Result<String> {
     let values = path.values_or_none(item)?;
     if values.is_empty() {
         return Ok("<none>".into());
     }
-    Ok(values.iter().map(crate::jsonpath::shown).collect::<Vec<_>>().join(","))
+    Ok(values.iter().map(crate::gotemplate::shown).collect::<Vec<_>>().join(","))
 }
 
 #[cfg(test)]

@@ -123,21 +123,26 @@ impl Serialize for Ordered<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self.value {
             Value::Object(map) => {
-                let plain = MAPS.contains(&self.under);
-                let rank = |key: &str| match key {
-                    _ if plain => 0,
-                    // Of all structures with both, this one alone names the group first.
-                    "apiGroup" if self.under == "roleRef" => 0,
-                    key => ORDER.iter().position(|known| *known == key).map_or(usize::MAX, |at| at + 1),
-                };
                 let mut entries: Vec<_> = map.iter().collect();
-                entries.sort_by_key(|(key, _)| (rank(key), *key));
+                sort(&mut entries, self.under);
                 serializer.collect_map(entries.into_iter().map(|(key, value)| (key, Ordered { value, under: key })))
             }
             Value::Array(items) => serializer.collect_seq(items.iter().map(|value| Ordered { value, under: "" })),
             other => other.serialize(serializer),
         }
     }
+}
+
+/// Put the members of a structure into Go's order; `under` is the key that it stands under.
+pub fn sort(entries: &mut [(&String, &Value)], under: &str) {
+    let plain = MAPS.contains(&under);
+    let rank = |key: &str| match key {
+        _ if plain => 0,
+        // Of all structures with both, this one alone names the group first.
+        "apiGroup" if under == "roleRef" => 0,
+        key => ORDER.iter().position(|known| *known == key).map_or(usize::MAX, |at| at + 1),
+    };
+    entries.sort_by_key(|(key, _)| (rank(key), *key));
 }
 
 /// The text, with a final newline.

@@ -2,23 +2,34 @@
 mod columns;
 mod go_order;
 mod json;
+mod kyaml;
 pub mod table;
 pub mod tabwriter;
 
-use crate::{Context, Error, Result, gotemplate::Template, jsonpath::JsonPath, mapper::Resource};
-use clap::Arg;
+use crate::{
+    Context, Error, Result,
+    gotemplate::Template,
+    jsonpath::JsonPath,
+    mapper::Resource,
+    select::{flag, text},
+};
+use clap::{Arg, ArgMatches};
 use serde_json::Value;
 
 pub use go_order::to_string as json_typed;
 pub use json::{event as json_event, to_string as json_string};
 
-/// The formats a command can print an object in, for its error message.
-const FORMATS: &str = "custom-columns,custom-columns-file,go-template,go-template-file,json,jsonpath,jsonpath-as-json,jsonpath-file,\
-                       kyaml,name,template,templatefile,wide,yaml";
+/// Formats of every command that prints objects, for its error message.
+const FORMATS: &str =
+    "go-template,go-template-file,json,jsonpath,jsonpath-as-json,jsonpath-file,kyaml,name,template,templatefile,yaml";
+
+/// Those of `get`, which prints tables, too.
+const TABLE_FORMATS: &str = "custom-columns,custom-columns-file,go-template,go-template-file,json,jsonpath,jsonpath-as-json,jsonpath-file,\
+                             kyaml,name,template,templatefile,wide,yaml";
 
 /// `-o`.
 pub fn output_flag() -> Arg {
-    Arg::new("output").short('o').long("output").help(format!("Output format. One of: ({FORMATS})."))
+    Arg::new("output").short('o').long("output")
 }
 
 /// What `-o` says.
@@ -27,6 +38,7 @@ pub enum Format {
     Table { wide: bool },
     Json,
     Yaml,
+    Kyaml,
     Name,
     JsonPath { path: JsonPath, template: String, as_json: bool },
     Columns { columns: columns::Columns },
@@ -34,9 +46,40 @@ pub enum Format {
 }
 
 impl Format {
+    /// What the flags `-o`, `--template` and `--allow-missing-template-keys` ask for.
+    ///
     /// # Errors
     /// An unknown format, or a template that cannot be parsed.
-    pub fn parse(text: &str, no_headers: bool) -> Result<Format> {
+    pub fn of(matches: &ArgMatches) -> Result<Format> {
+        let format = Self::of_table(matches, false, FORMATS)?;
+        match format {
+            Format::Table { wide: true } | Format::Columns { .. } => Err(unknown(&text(matches, "output"), FORMATS)),
+            format => Ok(format),
+        }
+    }
+
+    /// As [`Self::of`], for commands that print tables and columns.
+    ///
+    /// # Errors
+    /// As [`Self::of`].
+    pub fn of_get(matches: &ArgMatches) -> Result<Format> {
+        Self::of_table(matches, flag(matches, "no-headers"), TABLE_FORMATS)
+    }
+
+    fn of_table(matches: &ArgMatches, no_headers: bool, formats: &str) -> Result<Format> {
+        let (mut output, template) = (text(matches, "output"), text(matches, "template"));
+        // The template may stand in a flag of its own.
+        if !template.is_empty() {
+            output = match output.as_str() {
+                "" => format!("go-template={template}"),
+                output => format!("{output}={template}"),
+            };
+        }
+        let strict = matches.try_get_one::<bool>("allow-missing-template-keys").ok().flatten() == Some(&false);
+        Self::parse(&output, no_headers, strict, formats)
+    }
+
+    fn parse(text: &str, no_headers: bool, strict: bool, formats: &str) -> Result<Format> {
         let (name, rest) = match text.split_once('=') {
             Some((name, rest)) => (name, Some(rest)),
             None => (text, None),
@@ -53,7 +96,7 @@ impl Format {
         let file = || -> Result<String> {
             let path = template()?;
             std::fs::read_to_string(path)
-                .map_err(|e| Error::message(format!("error reading template {path}, open {path}: {}", go_text(&e))))
+                .map_err(|e| Error::message(format!("error reading --template {path}, open {path}: {}", go_text(&e))))
         };
         Ok(match name {
             "" => Format::Table { wide: false },
@@ -61,26 +104,32 @@ impl Format {
             "json" => Format::Json,
             "yaml" => Format::Yaml,
             "name" => Format::Name,
-            "jsonpath" => json_path(template()?, false)?,
-            "jsonpath-as-json" => json_path(template()?, true)?,
-            "jsonpath-file" => json_path(file()?.trim_end_matches('\n'), false)?,
+            "jsonpath" => json_path(template()?, false, strict)?,
+            "jsonpath-as-json" => json_path(template()?, true, strict)?,
+            "jsonpath-file" => json_path(file()?.trim_end_matches('\n'), false, strict)?,
             "custom-columns" => Format::Columns { columns: columns::Columns::parse(template()?, no_headers)? },
             "custom-columns-file" => Format::Columns { columns: columns::Columns::parse_file(&file()?, no_headers)? },
-            "go-template" | "template" => Format::Template { template: Template::parse(template()?)? },
-            "go-template-file" | "templatefile" => Format::Template { template: Template::parse(&file()?)? },
-            "kyaml" => {
-                return Err(Error::message(format!("output format \"{name}\" is not implemented yet")));
-            }
-            other => {
-                return Err(Error::message(format!(
-                    "unable to match a printer suitable for the output format \"{other}\", allowed formats are: {FORMATS}"
-                )));
-            }
+            "go-template" | "template" => Format::Template { template: Template::parse(template()?, strict)? },
+            "go-template-file" | "templatefile" => Format::Template { template: Template::parse(&file()?, strict)? },
+            "kyaml" => Format::Kyaml,
+            _ => return Err(unknown(text, formats)),
         })
     }
 
     pub fn is_table(&self) -> bool {
         matches!(self, Format::Table { .. })
+    }
+
+    /// For objects that this program made up: their members stand in the order of Go's structures.
+    ///
+    /// # Errors
+    /// A template does not fit.
+    pub fn typed_object(&self, object: &Value, resource: Option<&Resource>) -> Result<String> {
+        match self {
+            Format::Json => Ok(json_typed(object)),
+            Format::Kyaml => Ok(kyaml::to_string(object, true)),
+            other => other.object(object, resource),
+        }
     }
 
     /// The text of one object (or list) in a format that is not a table. `resource` names it in `-o name`.
@@ -91,6 +140,7 @@ impl Format {
         Ok(match self {
             Format::Json => json::to_string(object),
             Format::Yaml => apimachinery::codec::yaml::to_string(object),
+            Format::Kyaml => kyaml::to_string(object, false),
             Format::Name | Format::Table { .. } => {
                 let name = object["metadata"]["name"].as_str().unwrap_or_default();
                 match resource {
@@ -111,8 +161,14 @@ impl Format {
     }
 }
 
-fn json_path(template: &str, as_json: bool) -> Result<Format> {
-    let path = JsonPath::parse(template).map_err(|error| {
+fn unknown(format: &str, formats: &str) -> Error {
+    Error::message(format!(
+        "unable to match a printer suitable for the output format \"{format}\", allowed formats are: {formats}"
+    ))
+}
+
+fn json_path(template: &str, as_json: bool, strict: bool) -> Result<Format> {
+    let path = JsonPath::parse(template).map(|path| if strict { path.strict() } else { path }).map_err(|error| {
         let why = error.bare();
         let why = why.trim_start_matches("error parsing jsonpath: ");
         Error::message(format!("error parsing jsonpath {template}, {why}"))

@@ -1,0 +1,160 @@
+//! The pages, read from their text files once.
+use std::sync::LazyLock;
+
+const FILES: [&str; 7] = [
+    include_str!("basic.txt"),
+    include_str!("create.txt"),
+    include_str!("deploy.txt"),
+    include_str!("troubleshooting.txt"),
+    include_str!("advanced.txt"),
+    include_str!("settings.txt"),
+    include_str!("config.txt"),
+];
+
+/// `name` or `command name`, a tab, what the flag does.
+const DESCRIPTIONS: &str = include_str!("flags.txt");
+
+/// What most commands that print, and that read files, have in common.
+const GROUPS: [(&str, &[&str]); 2] = [
+    ("@print", &["allow-missing-template-keys=true", "o/output=''", "show-managed-fields=false", "template=''"]),
+    ("@files", &["f/filename=[]", "k/kustomize=''", "R/recursive=false"]),
+];
+
+static PAGES: LazyLock<Vec<Page>> =
+    LazyLock::new(|| FILES.iter().flat_map(|file| file.split("\n[")).filter_map(Page::parse).collect());
+
+/// One command.
+#[derive(Debug, Default)]
+pub struct Page {
+    /// The words behind `kubectl`.
+    pub path: &'static str,
+    /// What follows the path in the usage line.
+    pub usage: &'static str,
+    pub aliases: &'static str,
+    /// Lines of the description behind the first, which is the command's own short one when there are none.
+    pub long: Vec<&'static str>,
+    /// What it shows, and the command line.
+    pub examples: Vec<(&'static str, &'static str)>,
+    /// Sorted by name.
+    pub flags: Vec<Flag>,
+    /// Flags that the parser shares with other commands but that this one has not.
+    pub extra: Vec<&'static str>,
+}
+
+#[derive(Debug)]
+pub struct Flag {
+    pub name: &'static str,
+    pub short: Option<char>,
+    /// As help prints it: `''`, `[]`, `false`, `30s`.
+    pub default: &'static str,
+    /// Known, and refused when it is given.
+    pub missing: bool,
+    /// A list that takes several values between commas.
+    pub splits: bool,
+}
+
+impl Flag {
+    /// `[!][short/]name=default`, and a `,` behind it for lists that split at commas.
+    fn parse(text: &'static str) -> Option<Flag> {
+        let (missing, text) = text.strip_prefix('!').map_or((false, text), |rest| (true, rest));
+        let (name, default) = text.split_once('=')?;
+        let (default, splits) = default.strip_suffix("],").map_or((default, false), |_| ("[]", true));
+        let (short, name) = match name.split_once('/') {
+            Some((short, name)) => (short.chars().next(), name),
+            None => (None, name),
+        };
+        Some(Flag { name, short, default, missing, splits })
+    }
+}
+
+impl Page {
+    fn parse(section: &'static str) -> Option<Page> {
+        let mut lines = section.lines();
+        let mut page = Page { path: lines.next()?.trim_matches(['[', ']']), ..Page::default() };
+        for line in lines {
+            let Some((key, rest)) = line.split_once(':') else { continue };
+            let rest = rest.strip_prefix(' ').unwrap_or(rest);
+            match key {
+                "usage" => page.usage = rest,
+                "aliases" => page.aliases = rest,
+                "long" => page.long.push(rest),
+                "flags" => rest.split(' ').for_each(|word| page.add_flags(word)),
+                "extra" => page.extra.extend(rest.split(' ')),
+                "#" => page.examples.push((rest, "")),
+                "$" => {
+                    if let Some(example) = page.examples.last_mut() {
+                        example.1 = rest;
+                    }
+                }
+                _ => {}
+            }
+        }
+        page.flags.sort_by_key(|flag| flag.name);
+        Some(page)
+    }
+
+    fn add_flags(&mut self, word: &'static str) {
+        match GROUPS.iter().find(|(name, _)| *name == word) {
+            Some((_, flags)) => self.flags.extend(flags.iter().filter_map(|flag| Flag::parse(flag))),
+            None => self.flags.extend(Flag::parse(word)),
+        }
+    }
+
+    /// What a flag does, in this command or in all.
+    pub fn description(&self, flag: &str) -> Option<&'static str> {
+        let find = |key: &str| {
+            DESCRIPTIONS
+                .lines()
+                .find_map(|line| line.split_once('\t').filter(|(name, _)| *name == key).map(|(_, text)| text))
+        };
+        find(&format!("{} {flag}", self.path)).or_else(|| find(flag))
+    }
+}
+
+/// The page of a command.
+pub fn page(path: &str) -> Option<&'static Page> {
+    PAGES.iter().find(|page| page.path == path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Command as Words;
+
+    fn each(command: &Words, path: &str, check: &mut impl FnMut(&str, &Words)) {
+        for inner in command.get_subcommands() {
+            let path = format!("{path} {}", inner.get_name());
+            check(path.trim_start(), inner);
+            each(inner, &path, check);
+        }
+    }
+
+    #[test]
+    fn every_command_has_a_page_and_the_flags_that_it_lists() {
+        let root = crate::commands::command();
+        let mut pages = 0;
+        each(&root, "", &mut |path, words| {
+            let Some(page) = page(path) else {
+                assert!(words.is_hide_set() || path == "options", "{path} has no page");
+                return;
+            };
+            pages += 1;
+            assert!(!page.usage.is_empty(), "{path} has no usage line");
+            for arg in words.get_arguments().filter(|arg| !arg.is_hide_set() && !arg.is_global_set()) {
+                let Some(long) = arg.get_long() else { continue };
+                let listed = page.flags.iter().find(|flag| flag.name == long);
+                assert!(
+                    listed.is_some() || page.extra.contains(&long),
+                    "{path} takes --{long}, which its page does not list"
+                );
+                assert!(listed.is_none_or(|flag| flag.short == arg.get_short()), "{path} --{long}: short form");
+            }
+            for flag in &page.flags {
+                let known = words.get_arguments().any(|arg| arg.get_long() == Some(flag.name));
+                assert!(known || crate::global::is_flag(flag.name), "{path} does not know --{}", flag.name);
+                assert!(page.description(flag.name).is_some(), "{path} --{} is not described", flag.name);
+            }
+        });
+        assert_eq!(pages, PAGES.len(), "a page is of no command");
+    }
+}
