@@ -169,10 +169,36 @@ fn request(method: Method, path: &str, content_type: &str, accept: &str, body: B
     builder.body(body).map_err(|e| Error::message(format!("{path}: {e}")))
 }
 
+/// What is said of an answer that is no `Status`: reason and message.
+fn generic(code: u16, body: &[u8]) -> Option<(&'static str, String)> {
+    let text = String::from_utf8_lossy(body);
+    Some(match code {
+        401 => ("Unauthorized", "the server has asked for the client to provide credentials".into()),
+        404 => ("NotFound", "the server could not find the requested resource".into()),
+        405 => ("MethodNotAllowed", "the server does not allow this method on the requested resource".into()),
+        500 => (
+            "InternalError",
+            format!("an error on the server ({:?}) has prevented the request from succeeding", text.trim()),
+        ),
+        503 => ("ServiceUnavailable", "the server is currently unable to handle the request".into()),
+        504 => (
+            "Timeout",
+            "the server was unable to return a response in the time allotted, but may still be processing the request"
+                .into(),
+        ),
+        _ => return None,
+    })
+}
+
 /// What an error answer says; servers behind proxies do not always answer with a `Status`.
 fn status(code: u16, body: &[u8]) -> Status {
     let value: Value = serde_json::from_slice(body).unwrap_or_default();
     let text = |field: &str| value[field].as_str().unwrap_or_default().to_owned();
+    if value["kind"] != "Status"
+        && let Some((reason, message)) = generic(code, body)
+    {
+        return Status { code, reason: reason.into(), message, body: value };
+    }
     let message = match text("message") {
         empty if empty.is_empty() => match String::from_utf8_lossy(body).trim() {
             "" => format!("the server responded with the status code {code}"),

@@ -100,7 +100,7 @@ pub async fn read_sourced(context: &Context, matches: &ArgMatches) -> Result<(Ve
         if !files.is_empty() {
             return Err(Error::message("only one of -f or -k can be specified"));
         }
-        for object in crate::kustomize::build(Path::new(&kustomization), true)? {
+        for object in crate::kustomize::build(Path::new(&kustomization), true, false)? {
             found.push(Manifest { source: kustomization.clone(), object });
         }
         return Ok((found, errors));

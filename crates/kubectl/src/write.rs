@@ -9,6 +9,7 @@ use crate::{
 };
 use clap::{Arg, ArgMatches, Command as Words};
 use serde_json::Value;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Where client-side apply remembers what it was given.
 pub const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
@@ -71,6 +72,8 @@ pub struct Writer<'a> {
     validation: &'static str,
     manager: String,
     show_managed_fields: bool,
+    /// What is printed together at the end, when several objects are one list.
+    gathered: Mutex<Option<Vec<Value>>>,
 }
 
 impl<'a> Writer<'a> {
@@ -108,7 +111,39 @@ impl<'a> Writer<'a> {
             validation,
             manager: if given.is_empty() { manager.to_owned() } else { given },
             show_managed_fields: flag(matches, "show-managed-fields"),
+            gathered: Mutex::new(None),
         })
+    }
+
+    /// From now on, objects in formats that show all of them are kept for [`Self::print_gathered`].
+    pub fn gather(&self) {
+        if !self.format.is_table() && !matches!(self.format, Format::Name) {
+            *self.gathered() = Some(Vec::new());
+        }
+    }
+
+    fn gathered(&self) -> MutexGuard<'_, Option<Vec<Value>>> {
+        self.gathered.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// One object as it is, several as a list.
+    ///
+    /// # Errors
+    /// Nobody reads.
+    pub fn print_gathered(&self) -> Result<()> {
+        let Some(mut objects) = self.gathered().take() else { return Ok(()) };
+        match objects.len() {
+            0 => Ok(()),
+            1 => self.context.print(self.format.object(&objects.remove(0), None)?),
+            _ => {
+                let list = serde_json::json!({"apiVersion": "v1", "kind": "List", "metadata": {}, "items": objects});
+                let text = match self.format {
+                    Format::Json => printers::json_list(&list),
+                    _ => self.format.object(&list, None)?,
+                };
+                self.context.print(text)
+            }
+        }
     }
 
     /// Manifests are looked at before they are sent.
@@ -147,6 +182,10 @@ impl<'a> Writer<'a> {
     pub fn report(&self, resource: &Resource, mut object: Value, what: &str) -> Result<()> {
         if !self.show_managed_fields {
             printers::strip_managed_fields(&mut object);
+        }
+        if let Some(gathered) = self.gathered().as_mut() {
+            gathered.push(object);
+            return Ok(());
         }
         printers::changed(self.context, &self.format, resource, &object, &format!("{what}{}", self.dry_run.suffix()))
     }

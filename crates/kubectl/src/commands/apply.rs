@@ -76,6 +76,7 @@ impl Command for Apply {
         if manifests.is_empty() && unread.is_empty() {
             return Err(Error::message("no objects passed to apply"));
         }
+        writer.gather();
         let mut errors = unread;
         let mut seen = prune::Seen::default();
         for manifest in manifests {
@@ -89,6 +90,7 @@ impl Command for Apply {
                 Err(error) => errors.push(error),
             }
         }
+        writer.print_gathered()?;
         Error::collect(errors)?;
         match prune {
             Some(prune) => prune.run(&writer, &seen).await,

@@ -64,7 +64,8 @@ impl Command for Get {
             .arg(
                 Arg::new("chunk-size")
                     .long("chunk-size")
-                    .value_parser(clap::value_parser!(u32))
+                    .value_parser(clap::value_parser!(i64))
+                    .allow_negative_numbers(true)
                     .default_value("500")
                     .help("Return large lists in chunks rather than all at once."),
             )
@@ -108,8 +109,15 @@ impl Command for Get {
         let sort_by = text(matches, "sort-by");
         let sort_by = if sort_by.is_empty() { None } else { Some(JsonPath::parse_relaxed(&sort_by)?) };
         let mut targets = select::targets(context, matches).await?;
+        let selects = ["selector", "field-selector"].iter().any(|name| !text(matches, name).is_empty());
+        if selects && !crate::manifests::given(matches) && targets.iter().any(|target| target.name.is_some()) {
+            return Err(Error::message("name cannot be provided when a selector is specified"));
+        }
         let subresource = text(matches, "subresource");
         if !subresource.is_empty() {
+            if targets.iter().any(|target| target.name.is_none()) {
+                return Err(Error::message("subresource cannot be used when bulk resources are specified"));
+            }
             for target in &mut targets {
                 target.name = target.name.take().map(|name| format!("{name}/{subresource}"));
             }
@@ -155,8 +163,8 @@ impl Call<'_> {
         if target.name.is_some() {
             return get(extra).await;
         }
-        let limit = self.matches.get_one::<u32>("chunk-size").copied().unwrap_or(500);
-        let limit = if limit == 0 { String::new() } else { limit.to_string() };
+        let limit = self.matches.get_one::<i64>("chunk-size").copied().unwrap_or(500);
+        let limit = if limit <= 0 { String::new() } else { limit.to_string() };
         let mut query = extra.to_vec();
         query.push(("limit", limit.as_str()));
         let mut whole = get(&query).await.map_err(|error| self.unselected(error, target))?;
@@ -231,26 +239,32 @@ impl Call<'_> {
             if !rows.is_empty() && rows.iter().all(|row| first_value(path, &row["object"]).is_none()) {
                 rows.clear();
             }
-            rows.sort_by(|a, b| in_order(path, &a["object"], &b["object"]));
+            sort(rows, path, |row| &row["object"]);
         }
         Ok(table)
     }
 
     async fn tables(&self) -> Result<()> {
-        let mut kinds: Vec<&str> = self.targets.iter().map(|t| t.resource.plural.as_str()).collect();
+        if let (Some(_), true, Some(path)) =
+            (&self.sort_by, self.targets.len() > 1, self.matches.get_one::<String>("sort-by"))
+        {
+            let path = crate::printers::relaxed_path(path);
+            return Err(Error::message(format!("couldn't find any field with path \"{path}\" in the list of objects")));
+        }
+        let (mut tables, mut errors) = (Vec::new(), Vec::new());
+        for target in &self.targets {
+            match self.table(target).await {
+                Ok(table) => tables.push((target, table)),
+                Err(error) => errors.extend(self.tolerate(error).err()),
+            }
+        }
+        // Names carry their type when objects of several types were found or asked for.
+        let mut kinds: Vec<&str> = tables.iter().map(|(target, _)| target.resource.plural.as_str()).collect();
         kinds.dedup();
         let several = kinds.len() > 1;
         let mut printed = String::new();
         let mut printer: Option<(String, TablePrinter)> = None;
-        let mut errors = Vec::new();
-        for target in &self.targets {
-            let table = match self.table(target).await {
-                Ok(table) => table,
-                Err(error) => {
-                    errors.extend(self.tolerate(error).err());
-                    continue;
-                }
-            };
+        for (target, table) in tables {
             if table["rows"].as_array().is_none_or(Vec::is_empty) {
                 continue;
             }
@@ -300,7 +314,7 @@ impl Call<'_> {
             }
         }
         if let Some(path) = &self.sort_by {
-            found.sort_by(|(a, _), (b, _)| in_order(path, a, b));
+            sort(&mut found, path, |(object, _)| object);
         }
         if !self.flag("show-managed-fields") {
             found.iter_mut().for_each(|(object, _)| printers::strip_managed_fields(object));
@@ -413,7 +427,16 @@ fn first_value(path: &JsonPath, value: &Value) -> Option<Value> {
     path.values_or_none(value).ok().and_then(|values| values.into_iter().next())
 }
 
-/// Order by a path: what lacks the field comes first; quantities, times and names each in their own way.
+/// Sort as the official one does, which takes what lacks the field for less than anything, and so turns it around.
+fn sort<T>(items: &mut [T], path: &JsonPath, object: impl Fn(&T) -> &Value) {
+    items.sort_by(|a, b| in_order(path, object(a), object(b)));
+    let lacking = items.iter().take_while(|item| first_value(path, object(item)).is_none()).count();
+    if let Some(lacking) = items.get_mut(..lacking) {
+        lacking.reverse();
+    }
+}
+
+/// Order by a path: what lacks the field comes first; quantities by what they amount to.
 fn in_order(path: &JsonPath, a: &Value, b: &Value) -> Ordering {
     match (first_value(path, a), first_value(path, b)) {
         (None, None) => Ordering::Equal,
@@ -423,37 +446,10 @@ fn in_order(path: &JsonPath, a: &Value, b: &Value) -> Ordering {
             use apimachinery::quantity::Quantity;
             match (Quantity::parse(&a), Quantity::parse(&b)) {
                 (Ok(a), Ok(b)) => a.cmp(&b),
-                _ => natural(&a, &b),
+                _ => a.cmp(&b),
             }
         }
         (Some(a), Some(b)) => crate::jsonpath::eval::compare(&a, &b).unwrap_or(Ordering::Equal),
-    }
-}
-
-/// Numbers inside of names count as numbers: `p-9` before `p-10`.
-fn natural(a: &str, b: &str) -> Ordering {
-    let (mut left, mut right) = (a.chars().peekable(), b.chars().peekable());
-    loop {
-        match (left.peek().copied(), right.peek().copied()) {
-            (Some(x), Some(y)) if x.is_ascii_digit() && y.is_ascii_digit() => {
-                let number = |chars: &mut std::iter::Peekable<std::str::Chars<'_>>| {
-                    let mut value = 0_u128;
-                    while let Some(digit) = chars.next_if(char::is_ascii_digit) {
-                        value = value.saturating_mul(10).saturating_add(u128::from(digit as u32 - '0' as u32));
-                    }
-                    value
-                };
-                match number(&mut left).cmp(&number(&mut right)) {
-                    Ordering::Equal => {}
-                    unequal => return unequal,
-                }
-            }
-            (x, y) if x == y && x.is_some() => {
-                left.next();
-                right.next();
-            }
-            (x, y) => return x.cmp(&y),
-        }
     }
 }
 
@@ -466,7 +462,7 @@ mod tests {
         let path = JsonPath::parse_relaxed(".v").expect("a path");
         let order = |a: Value, b: Value| in_order(&path, &json!({"v": a}), &json!({"v": b}));
         assert_eq!(order(json!("900Mi"), json!("1Gi")), Ordering::Less);
-        assert_eq!(order(json!("p-9"), json!("p-10")), Ordering::Less);
+        assert_eq!(order(json!("p-9"), json!("p-10")), Ordering::Greater);
         assert_eq!(order(json!(2), json!(10)), Ordering::Less);
         assert_eq!(in_order(&path, &json!({}), &json!({"v": 1})), Ordering::Less);
     }

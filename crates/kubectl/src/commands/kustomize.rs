@@ -38,7 +38,7 @@ impl Command for Kustomize {
                 )));
             }
         };
-        let objects = kustomize::build(Path::new(&folder), restrict)?;
+        let objects = kustomize::build(Path::new(&folder), restrict, true)?;
         let output = text(matches, "output");
         if !output.is_empty() && Path::new(&output).is_dir() {
             for object in objects {

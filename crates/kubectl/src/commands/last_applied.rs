@@ -24,7 +24,7 @@ pub fn words() -> [Words; 3] {
         .arg(switch("create-annotation", "Will create 'last-applied-configuration' annotations if there is none")),
         select::add(
             Words::new("view-last-applied")
-                .about("View the latest last-applied-configuration annotations by type/name"),
+                .about("View the latest last-applied-configuration annotations of a resource/object"),
         )
         .arg(Arg::new("output").short('o').long("output").help("Output format. Must be one of (yaml, json)"))
         .arg(switch("all", "Select all resources in the namespace of the specified resource types")),

@@ -51,7 +51,7 @@ impl Command for Set {
         Words::new("set")
             .about("Set specific features on objects")
             .subcommand_required(true)
-            .subcommand(form("image", "Update existing container image(s) of resources"))
+            .subcommand(form("image", "Update the image of a pod template"))
             .subcommand(
                 set_env::flags(form("env", "Update environment variables on a pod template")).arg(containers_flag()),
             )

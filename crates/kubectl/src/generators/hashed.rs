@@ -18,7 +18,7 @@ pub fn suffix(object: &Value) -> String {
     } else if object.get("data").is_none() {
         content["data"] = json!("");
     }
-    let digest = Sha256::digest(content.to_string());
+    let digest = Sha256::digest(crate::printers::html_escaped(&content.to_string()));
     let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
     let safe = |c: char| match c {
         '0' => 'g',

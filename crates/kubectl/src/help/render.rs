@@ -3,6 +3,9 @@ use super::pages;
 use crate::{commands, global};
 use clap::Command as Words;
 
+/// Names of commands take at least this much room.
+const NAME_WIDTH: usize = 11;
+
 /// What `kubectl <path> --help` prints.
 pub fn page(path: &str) -> String {
     let root = commands::command();
@@ -27,7 +30,7 @@ pub fn page(path: &str) -> String {
             .map(|inner| (inner.get_name(), inner.get_about().map(ToString::to_string).unwrap_or_default()))
             .collect();
         lines.sort();
-        let width = lines.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+        let width = lines.iter().map(|(name, _)| name.len()).max().unwrap_or(0).max(NAME_WIDTH);
         let lines: String = lines.iter().map(|(name, about)| format!("  {name:<width$}   {about}\n")).collect();
         text.push_str(&format!("\nAvailable Commands:\n{lines}"));
     }

@@ -143,6 +143,16 @@ impl Kustomization {
     }
 }
 
+/// Documents as YAML 1.2 reads them: `y` and `off` are texts.
+///
+/// # Errors
+/// In the parser's words.
+pub fn core_yaml(text: &str) -> std::result::Result<Vec<Value>, String> {
+    let options = serde_saphyr::options! { strict_booleans: true, legacy_octal_numbers: true };
+    let documents: Vec<Value> = serde_saphyr::from_multiple_with_options(text, options).map_err(|e| e.to_string())?;
+    Ok(documents.into_iter().filter(|document| !document.is_null()).collect())
+}
+
 /// # Errors
 /// It cannot be read, is too large, or is no text.
 pub fn read(path: &Path) -> Result<String> {
@@ -166,7 +176,7 @@ pub fn bytes(path: &Path) -> Result<Vec<u8>> {
 /// # Errors
 /// It cannot be read or parsed.
 pub fn objects(path: &Path) -> Result<Vec<Value>> {
-    let documents = yaml::parse_all(&read(path)?)
+    let documents = core_yaml(&read(path)?)
         .map_err(|e| Error::message(format!("accumulating resources from '{}': {e}", path.display())))?;
     let mut found = Vec::new();
     for mut document in documents {

@@ -48,7 +48,15 @@ const TEMPLATES: Places = &[
 pub fn run(file: &Kustomization, items: &mut [Item]) -> Result<()> {
     let map = |value: &Value, field: &str| match value {
         Value::Null => Ok(Map::new()),
-        Value::Object(map) => Ok(map.clone()),
+        Value::Object(map) => match map.values().find(|value| !value.is_string()) {
+            Some(other) => {
+                let kind = apimachinery::codec::json_syntax::kind(other);
+                Err(Error::message(format!(
+                    "invalid Kustomization: json: cannot unmarshal {kind} into Go struct field Kustomization.{field} of type string"
+                )))
+            }
+            None => Ok(map.clone()),
+        },
         _ => Err(Error::message(format!("{field}: a map is expected"))),
     };
     let common = map(file.get("commonLabels"), "commonLabels")?;

@@ -22,11 +22,12 @@ const MAX_DEPTH: usize = 32;
 
 /// The objects of a folder, in the order in which the official one prints them.
 ///
-/// `restrict`: files outside of a kustomization's folder are refused.
+/// `restrict`: files outside of a kustomization's folder are refused. `legacy`: what others need comes first, unless
+/// the kustomization says otherwise.
 ///
 /// # Errors
 /// A file is not there or malformed, a patch does not fit, or a field is not supported.
-pub fn build(folder: &Path, restrict: bool) -> Result<Vec<Value>> {
+pub fn build(folder: &Path, restrict: bool, legacy: bool) -> Result<Vec<Value>> {
     let root = folder.canonicalize().map_err(|error| {
         let absolute = std::env::current_dir().unwrap_or_default().join(folder);
         let why = crate::printers::go_text(&error);
@@ -40,11 +41,11 @@ pub fn build(folder: &Path, restrict: bool) -> Result<Vec<Value>> {
         return Err(Error::Plain(format!("must build at directory: '{}': file is not directory", folder.display())));
     }
     let file = Kustomization::load(&root, restrict)?;
-    let fifo = file.order().map(|order| order == "fifo");
+    let legacy = file.order().map_or(legacy, |order| order == "legacy");
     let mut items = accumulate(&file, Vec::new(), &mut vec![root])?;
     names::add_hashes(&mut items);
     names::fix(&mut items);
-    if fifo == Some(false) {
+    if legacy {
         order::legacy(&mut items);
     }
     Ok(items.into_iter().map(Item::finished).collect())

@@ -92,7 +92,13 @@ pub fn set_namespace(items: &mut [Item], namespace: &str) {
 
 pub fn add_hashes(items: &mut [Item]) {
     for item in items.iter_mut().filter(|item| item.hashed) {
-        let name = format!("{}-{}", item.name(), hash_suffix(&item.object));
+        // The name is no part of what is hashed.
+        let mut content = item.object.clone();
+        content["metadata"]["name"] = "".into();
+        if content["data"].is_null() {
+            content["data"] = "".into();
+        }
+        let name = format!("{}-{}", item.name(), hash_suffix(&content));
         item.rename(name);
     }
 }

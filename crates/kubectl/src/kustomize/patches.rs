@@ -4,7 +4,7 @@ use super::{
     items::Item,
 };
 use crate::{Error, Result};
-use apimachinery::{codec::yaml, labels::Selector, patch, schema};
+use apimachinery::{labels::Selector, patch, schema};
 use regex::Regex;
 use serde_json::{Value, json};
 
@@ -55,7 +55,7 @@ fn source(file: &Kustomization, entry: &Value) -> Result<String> {
 }
 
 fn parsed(text: &str) -> Result<Vec<Value>> {
-    yaml::parse_all(text).map_err(|e| Error::message(format!("unable to parse SM or JSON patch from [{text}]: {e}")))
+    file::core_yaml(text).map_err(|e| Error::message(format!("unable to parse SM or JSON patch from [{text}]: {e}")))
 }
 
 /// Which objects a patch is for.

@@ -133,6 +133,18 @@ impl Serialize for Ordered<'_> {
     }
 }
 
+/// A list whose own members stand in Go's order, and those of its items in the alphabet's.
+pub fn list(value: &Value) -> String {
+    struct List<'a>(&'a Value);
+    impl Serialize for List<'_> {
+        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            let members = ["kind", "apiVersion", "metadata", "items"].map(|key| (key, &self.0[key]));
+            serializer.collect_map(members)
+        }
+    }
+    json::to_string(&List(value))
+}
+
 /// Put the members of a structure into Go's order; `under` is the key that it stands under.
 pub fn sort(entries: &mut [(&String, &Value)], under: &str) {
     let plain = MAPS.contains(&under);

@@ -10,16 +10,16 @@ pub fn to_string<T: Serialize>(value: &T) -> String {
     if value.serialize(&mut serializer).is_err() {
         return String::new();
     }
-    escaped(&String::from_utf8(out).unwrap_or_default())
+    escaped(&String::from_utf8(out).unwrap_or_default()) + "\n"
 }
 
 /// An event of a watch, on one line.
 pub fn event(kind: &str, object: &serde_json::Value) -> String {
-    escaped(&format!("{{\"type\":{},\"object\":{object}}}", serde_json::Value::from(kind)))
+    escaped(&format!("{{\"type\":{},\"object\":{object}}}", serde_json::Value::from(kind))) + "\n"
 }
 
-/// Go escapes for HTML; a newline follows.
-fn escaped(text: &str) -> String {
+/// Go escapes for HTML.
+pub fn escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len() + 1);
     // These characters stand only inside strings.
     for c in text.chars() {
@@ -32,7 +32,6 @@ fn escaped(text: &str) -> String {
             c => escaped.push(c),
         }
     }
-    escaped.push('\n');
     escaped
 }
 

@@ -16,8 +16,9 @@ use crate::{
 use clap::{Arg, ArgMatches};
 use serde_json::Value;
 
-pub use go_order::to_string as json_typed;
-pub use json::{event as json_event, to_string as json_string};
+pub use columns::relaxed as relaxed_path;
+pub use go_order::{list as json_list, to_string as json_typed};
+pub use json::{escaped as html_escaped, event as json_event, to_string as json_string};
 
 /// Formats of every command that prints objects, for its error message.
 const FORMATS: &str =
