@@ -100,3 +100,62 @@ fn transform(file: &Kustomization, items: &mut Vec<Item>) -> Result<()> {
     images::replicas(file, items)?;
     images::run(file, items)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use apimachinery::codec::yaml;
+
+    fn built(files: &[(&str, &str)], folder: &str) -> Result<String> {
+        let place = tempfile::tempdir()?;
+        for (name, text) in files {
+            let path = place.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap_or(place.path()))?;
+            std::fs::write(path, text)?;
+        }
+        let objects = build(&place.path().join(folder), true, true)?;
+        Ok(objects.iter().map(yaml::to_string).collect::<Vec<_>>().join("---\n"))
+    }
+
+    /// The expected text is what the official one prints.
+    #[test]
+    fn names_change_and_references_follow() {
+        let files = [
+            (
+                "base/kustomization.yaml",
+                "resources: [pod.yaml]\nconfigMapGenerator: [{name: c, literals: [a=b]}]\n\
+                 secretGenerator: [{name: s, literals: [a=b]}]\n",
+            ),
+            (
+                "base/pod.yaml",
+                "apiVersion: v1\nkind: Pod\nmetadata: {name: web}\nspec:\n  containers:\n  - name: c\n    image: nginx:1\n    \
+                 envFrom: [{configMapRef: {name: c}}, {secretRef: {name: s}}]\n",
+            ),
+            (
+                "over/kustomization.yaml",
+                "resources: [../base]\nnamePrefix: p-\nnamespace: dev\nimages: [{name: nginx, newTag: '2'}]\npatches:\n- patch: |-\n    \
+                 {apiVersion: v1, kind: Pod, metadata: {name: web}, spec: {containers: [{name: c, tty: true}]}}\n",
+            ),
+        ];
+        let want = "apiVersion: v1\ndata:\n  a: b\nkind: ConfigMap\nmetadata:\n  name: p-c-4h2mbtbbt6\n  namespace: dev\n---\n\
+                    apiVersion: v1\ndata:\n  a: Yg==\nkind: Secret\nmetadata:\n  name: p-s-k695gkmbtk\n  namespace: dev\ntype: Opaque\n---\n\
+                    apiVersion: v1\nkind: Pod\nmetadata:\n  name: p-web\n  namespace: dev\nspec:\n  containers:\n  - envFrom:\n    \
+                    - configMapRef:\n        name: p-c-4h2mbtbbt6\n    - secretRef:\n        name: p-s-k695gkmbtk\n    image: nginx:2\n    \
+                    name: c\n    tty: true\n";
+        assert_eq!(built(&files, "over").expect("built"), want);
+    }
+
+    #[test]
+    fn what_is_not_done_is_refused_by_name() {
+        let cases = [
+            ("replacements: []\n", "\"replacements\" is not implemented"),
+            ("nothing: 1\n", "unknown field \"nothing\""),
+            ("resources: [https://example.com/x]\n", "remote locations are not implemented"),
+            ("resources: [.]\n", "cycle detected"),
+        ];
+        for (text, want) in cases {
+            let error = built(&[("kustomization.yaml", text)], ".").expect_err(text).text();
+            assert!(error.contains(want), "{text}: {error}");
+        }
+    }
+}

@@ -77,17 +77,22 @@ pub fn set_namespace(items: &mut [Item], namespace: &str) {
             item.move_to(namespace);
         }
         // The default account of bindings moves along; other accounts do when they are of this kustomization.
-        for subject in item.object["subjects"].as_array_mut().into_iter().flatten() {
+        for subject in list(&mut item.object, "subjects") {
             if subject["kind"] == "ServiceAccount" && subject["name"] == "default" {
                 subject["namespace"] = namespace.into();
             }
         }
-        for webhook in item.object["webhooks"].as_array_mut().into_iter().flatten() {
+        for webhook in list(&mut item.object, "webhooks") {
             if webhook["clientConfig"]["service"].is_object() {
                 webhook["clientConfig"]["service"]["namespace"] = namespace.into();
             }
         }
     }
+}
+
+/// The items of a list; nothing is made where there is none.
+fn list<'v>(object: &'v mut Value, field: &str) -> impl Iterator<Item = &'v mut Value> {
+    object.get_mut(field).and_then(Value::as_array_mut).into_iter().flatten()
 }
 
 pub fn add_hashes(items: &mut [Item]) {
