@@ -190,7 +190,7 @@ impl NodeRestriction {
             Some(pod) if bound_to(&pod) != node => {
                 Err("node requested token bound to a pod scheduled on a different node".into())
             }
-            Some(pod) => self.audience(request, &asked, &pod),
+            Some(pod) => self.audience(request, asked, &pod),
         }
     }
 

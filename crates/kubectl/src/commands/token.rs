@@ -47,7 +47,7 @@ pub async fn create(context: &Context, matches: &ArgMatches) -> Result<()> {
         let version = match kind.as_str() {
             "Pod" | "Secret" | "Node" => "v1",
             _ => {
-                return Err(Error::message(format!("supported --bound-object-kind values are Node, Pod, Secret")));
+                return Err(Error::message("supported --bound-object-kind values are Node, Pod, Secret"));
             }
         };
         if bound.is_empty() {

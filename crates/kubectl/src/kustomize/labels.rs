@@ -107,12 +107,10 @@ fn merge(value: &mut Value, steps: &[&str], create: bool, pairs: &Map<String, Va
         ([], value @ Value::Null) => *value = Value::Object(pairs.clone()),
         (["*", rest @ ..], Value::Array(list)) => list.iter_mut().for_each(|item| merge(item, rest, create, pairs)),
         ([step, rest @ ..], value) if *step != "*" && (value.is_object() || (value.is_null() && create)) => {
-            if create || !value[*step].is_null() {
-                // What is made for nothing below is a list.
-                let is_list = rest.first() == Some(&"*");
-                if !(is_list && value[*step].is_null()) {
-                    merge(&mut value[*step], rest, create, pairs);
-                }
+            // Nothing is made where what stands below is a list.
+            let make = create && rest.first() != Some(&"*");
+            if make || !value[*step].is_null() {
+                merge(&mut value[*step], rest, create, pairs);
             }
         }
         _ => {}

@@ -53,7 +53,7 @@ impl Columns {
             let (h, p) = (headers.len(), paths.len());
             return Err(Error::message(format!("number of headers ({h}) and field specifications ({p}) don't match")));
         }
-        let paths = paths.into_iter().map(|p| parsed(p)).collect::<Result<_>>()?;
+        let paths = paths.into_iter().map(parsed).collect::<Result<_>>()?;
         Ok(Columns { headers: headers.into_iter().map(str::to_owned).collect(), paths, no_headers })
     }
 
