@@ -274,6 +274,7 @@ pub(super) async fn node_proxy(ctx: &Ctx<'_>) -> Result<Destination, ApiError> {
     let (host, port) = kubelet(ctx, name)?;
     let own = wanted.is_empty() || wanted == port.to_string();
     let port = if own { port } else { wanted.parse().map_err(|_| ApiError::bad_request("invalid port"))? };
+    // The node's own kubelet proves with its certificate who it is.
     if !own {
         proxyable_host(&host, port).await?;
     }

@@ -120,7 +120,7 @@ async fn nothing_is_proxied_to_the_server_itself() {
         assert_eq!((code, text.as_str()), (400, "address not allowed"), "{address}");
         let status = json!({"status": {"addresses": [{"type": "InternalIP", "address": address}]}});
         cluster.patch("/api/v1/nodes/n1/status", "merge-patch+json", status).await.unwrap();
-        let (code, text) = cluster.get("/api/v1/nodes/n1/proxy/healthz").await.unwrap_err();
+        let (code, text) = cluster.get("/api/v1/nodes/n1:80/proxy/healthz").await.unwrap_err();
         assert_eq!((code, text.as_str()), (400, "address not allowed"), "{address}");
     }
 }

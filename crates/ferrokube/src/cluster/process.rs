@@ -217,6 +217,10 @@ fn kubelet_config(layout: &Layout, cluster: &Cluster) -> Result<serde_json::Valu
         "cgroupRoot": cluster.cgroup(),
         "staticPodPath": layout.path("manifests"),
         "podLogsDir": layout.path("pod-logs"),
+        // The machine is not the cluster's alone: how full its disk is says nothing about the pods, and a laptop with
+        // a tenth of it free runs them well. Minikube sets the same.
+        "evictionHard": {"memory.available": "100Mi", "nodefs.available": "0%", "nodefs.inodesFree": "0%", "imagefs.available": "0%"},
+        "imageGCHighThresholdPercent": 100,
         "failSwapOn": false,
         "failCgroupV1": false,
     }))

@@ -46,7 +46,7 @@ pub const ALL: &[Generator] = &[
     },
     Generator { words: deployment_words, make: deployment },
     Generator { words: policy::ingress_words, make: policy::ingress },
-    Generator { words: || job_words(named("job", "Create a job with the specified name")), make: job },
+    Generator { words: || job_words(named("job", "Create a job with the specified name")).arg(one("from")), make: job },
     Generator {
         words: || named("namespace", "Create a namespace with the specified name").visible_alias("ns"),
         make: |m| Ok(object("v1", "Namespace", m, json!({"spec": {}, "status": {}}))),
@@ -321,13 +321,10 @@ fn deployment(matches: &ArgMatches) -> Result<Value> {
 }
 
 fn job_words(words: Words) -> Words {
-    words.arg(one("image")).arg(one("from")).arg(Arg::new("command").num_args(0..).last(true))
+    words.arg(one("image")).arg(Arg::new("command").num_args(0..).last(true))
 }
 
 fn job_template(matches: &ArgMatches, restart: &str) -> Result<Value> {
-    if !text(matches, "from").is_empty() {
-        return Err(Error::message("--from is not implemented"));
-    }
     let mut container = json!({"name": text(matches, "name"), "image": required(matches, "image")?, "resources": {}});
     let command = words(matches, "command");
     if !command.is_empty() {
@@ -337,6 +334,9 @@ fn job_template(matches: &ArgMatches, restart: &str) -> Result<Value> {
 }
 
 fn job(matches: &ArgMatches) -> Result<Value> {
+    if !text(matches, "from").is_empty() {
+        return Err(Error::message("--from is not implemented"));
+    }
     Ok(object("batch/v1", "Job", matches, json!({"spec": job_template(matches, "Never")?, "status": {}})))
 }
 

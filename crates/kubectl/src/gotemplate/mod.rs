@@ -109,7 +109,7 @@ mod tests {
                 "{{range .items}}{{if eq .metadata.name \"a\"}}{{continue}}{{end}}{{.metadata.name}}{{break}}x{{end}}",
                 "b",
             ),
-            ("{{js \"a'b\"}} {{html \"<a>\"}} {{print 1 2 \"x\" \"y\" 3}}", "a\\'b &lt;a&gt; 1 2x y3"),
+            ("{{js \"a'b\"}} {{html \"<a>\"}} {{print 1 2 \"x\" \"y\" 3}}", "a\\'b &lt;a&gt; 1 2xy3"),
         ];
         for (template, want) in cases {
             let parsed = Template::parse(template, false).unwrap_or_else(|e| panic!("{template}: {e}"));
