@@ -86,13 +86,6 @@ fn texts(value: &Value) -> Vec<String> {
     value.as_array().into_iter().flatten().filter_map(|v| v.as_str().map(str::to_owned)).collect()
 }
 
-/// `v1`, `v2beta3`.
-fn is_version(text: &str) -> bool {
-    text.strip_prefix('v').is_some_and(|rest| {
-        rest.starts_with(|c: char| c.is_ascii_digit()) && rest.chars().all(|c| c.is_ascii_alphanumeric())
-    })
-}
-
 impl Mapper {
     /// Ask the server.
     ///
@@ -209,10 +202,6 @@ impl Mapper {
             exact.or_else(|| candidates().find(|r| r.group == rest || r.group.starts_with(&format!("{rest}."))))
         };
         found.ok_or_else(|| match word.split_once('.') {
-            // With a version, only the name is told.
-            Some((name, rest)) if rest.split_once('.').is_some_and(|(version, _)| is_version(version)) => {
-                Error::message(format!("the server doesn't have a resource type \"{name}\""))
-            }
             Some((name, group)) if !group.is_empty() => {
                 Error::message(format!("the server doesn't have a resource type \"{name}\" in group \"{group}\""))
             }

@@ -383,8 +383,8 @@ fn quota(matches: &ArgMatches) -> Result<Value> {
     Ok(object("v1", "ResourceQuota", matches, json!({"spec": spec, "status": {}})))
 }
 
-fn rule_flags() -> [Arg; 4] {
-    [repeated("verb"), repeated("resource"), repeated("resource-name"), repeated("non-resource-url")]
+fn rule_flags() -> [Arg; 3] {
+    [repeated("verb"), repeated("resource"), repeated("resource-name")]
 }
 
 /// `--resource=deployments.apps,pods/log`: one rule a group.

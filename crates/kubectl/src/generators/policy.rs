@@ -125,7 +125,9 @@ pub fn budget(matches: &ArgMatches) -> Result<Value> {
 }
 
 pub fn cluster_role_words() -> Words {
-    named("clusterrole", "Create a cluster role").args(super::rule_flags()).arg(repeated("aggregation-rule"))
+    named("clusterrole", "Create a cluster role")
+        .args(super::rule_flags())
+        .args([repeated("non-resource-url"), repeated("aggregation-rule")])
 }
 
 pub fn cluster_role(matches: &ArgMatches) -> Result<Value> {
