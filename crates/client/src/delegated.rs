@@ -30,12 +30,52 @@ pub struct Delegated {
     pub always_allow: Vec<String>,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct User {
-    name: String,
-    uid: Option<String>,
-    groups: Vec<String>,
-    extra: BTreeMap<String, Vec<String>>,
+/// Whoever asks.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct User {
+    pub name: String,
+    pub uid: Option<String>,
+    pub groups: Vec<String>,
+    pub extra: BTreeMap<String, Vec<String>>,
+}
+
+/// Whose bearer token this is, by TokenReview; `None`: nobody's.
+///
+/// # Errors
+/// The API server does not answer in time, or refuses; the text says which.
+pub async fn token_user(client: &kube::Client, token: &str) -> Result<Option<User>, String> {
+    let spec = TokenReviewSpec { token: token.to_owned(), ..Default::default() };
+    let review = TokenReview { spec, ..Default::default() };
+    let (api, params) = (Api::<TokenReview>::all(client.clone()), PostParams::default());
+    let asked = tokio::time::timeout(REVIEW_TIMEOUT, api.create(&params, &review)).await;
+    let answer = asked.map_err(|_| "the token review timed out".to_owned())?.map_err(|error| error.to_string())?;
+    let status = answer.status.unwrap_or_default();
+    Ok(status.user.filter(|_| status.authenticated == Some(true)).map(|user| {
+        let mut groups = user.groups.unwrap_or_default();
+        if !groups.iter().any(|group| group == AUTHENTICATED) {
+            groups.push(AUTHENTICATED.into());
+        }
+        User { name: user.username.unwrap_or_default(), uid: user.uid, groups, extra: user.extra.unwrap_or_default() }
+    }))
+}
+
+/// Whether the user may do what `asked`, a review without its user, names.
+///
+/// # Errors
+/// As of [`token_user`].
+pub async fn allowed(client: &kube::Client, user: &User, asked: SubjectAccessReviewSpec) -> Result<bool, String> {
+    let spec = SubjectAccessReviewSpec {
+        user: Some(user.name.clone()),
+        uid: user.uid.clone(),
+        groups: Some(user.groups.clone()),
+        extra: Some(user.extra.clone()),
+        ..asked
+    };
+    let review = SubjectAccessReview { spec, ..Default::default() };
+    let (api, params) = (Api::<SubjectAccessReview>::all(client.clone()), PostParams::default());
+    let answer = tokio::time::timeout(REVIEW_TIMEOUT, api.create(&params, &review)).await;
+    let answer = answer.map_err(|_| "the review timed out".to_owned())?.map_err(|error| error.to_string())?;
+    Ok(answer.status.is_some_and(|status| status.allowed && status.denied != Some(true)))
 }
 
 /// Upstream's default of `--authorization-always-allow-paths`.
@@ -98,53 +138,23 @@ impl Delegated {
     }
 
     async fn token(&self, token: &str) -> Result<User, Refusal> {
-        let spec = TokenReviewSpec { token: token.to_owned(), ..Default::default() };
-        let review = TokenReview { spec, ..Default::default() };
-        let (api, params) = (Api::<TokenReview>::all(self.authentication.clone()), PostParams::default());
-        let answer = match tokio::time::timeout(REVIEW_TIMEOUT, api.create(&params, &review)).await {
-            Ok(Ok(answer)) => answer.status.unwrap_or_default(),
-            Ok(Err(error)) => {
-                tracing::error!(%error, "Unable to authenticate the request");
-                return Err(unauthorized());
-            }
-            Err(_) => {
-                tracing::error!("Unable to authenticate the request: the token review timed out");
-                return Err(unauthorized());
-            }
-        };
-        let user = answer.user.filter(|_| answer.authenticated == Some(true)).ok_or_else(unauthorized)?;
-        let mut groups = user.groups.unwrap_or_default();
-        if !groups.iter().any(|group| group == AUTHENTICATED) {
-            groups.push(AUTHENTICATED.into());
-        }
-        let (name, extra) = (user.username.unwrap_or_default(), user.extra.unwrap_or_default());
-        Ok(User { name, uid: user.uid, groups, extra })
+        let user = token_user(&self.authentication, token).await.map_err(|why| {
+            tracing::error!(why, "Unable to authenticate the request");
+            unauthorized()
+        })?;
+        user.ok_or_else(unauthorized)
     }
 
     async fn authorize(&self, user: User, method: &Method, path: &str) -> Result<(), Refusal> {
         let verb = method.as_str().to_ascii_lowercase();
         let attributes = NonResourceAttributes { path: Some(path.to_owned()), verb: Some(verb.clone()) };
-        let spec = SubjectAccessReviewSpec {
-            user: Some(user.name.clone()),
-            uid: user.uid,
-            groups: Some(user.groups),
-            extra: Some(user.extra),
-            non_resource_attributes: Some(attributes),
-            ..Default::default()
-        };
-        let review = SubjectAccessReview { spec, ..Default::default() };
-        let (api, params) = (Api::<SubjectAccessReview>::all(self.authorization.clone()), PostParams::default());
-        let failed = |why: String| {
+        let asked = SubjectAccessReviewSpec { non_resource_attributes: Some(attributes), ..Default::default() };
+        let allowed = allowed(&self.authorization, &user, asked).await.map_err(|why| {
             tracing::error!(user = user.name, path, why, "Unable to authorize the request");
             let message = format!("Internal Server Error: {path:?}: {why}");
             status(StatusCode::INTERNAL_SERVER_ERROR, "InternalError", &message)
-        };
-        let answer = match tokio::time::timeout(REVIEW_TIMEOUT, api.create(&params, &review)).await {
-            Ok(Ok(answer)) => answer.status,
-            Ok(Err(error)) => return Err(failed(error.to_string())),
-            Err(_) => return Err(failed("the review timed out".into())),
-        };
-        if answer.is_some_and(|status| status.allowed && status.denied != Some(true)) {
+        })?;
+        if allowed {
             return Ok(());
         }
         let message = format!("forbidden: User {:?} cannot {verb} path {path:?}", user.name);

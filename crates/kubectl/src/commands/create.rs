@@ -7,6 +7,7 @@ use crate::{
 };
 use async_trait::async_trait;
 use clap::{Arg, ArgMatches, Command as Words};
+use serde_json::Value;
 
 pub struct Create;
 
@@ -43,7 +44,12 @@ impl Command for Create {
             // `create secret generic`: the flags of the innermost command count.
             let own = inner.subcommand().map_or(inner, |(_, own)| own);
             let writer = Writer::new(context, own, "kubectl-create")?;
-            let mut object = (generator.make)(inner)?;
+            let from = text(own, "from");
+            let mut object = if from.is_empty() {
+                (generator.make)(inner)?
+            } else {
+                generators::job_of(own, &existing(context, &from).await?)?
+            };
             if ["role", "clusterrole"].contains(&name) {
                 check_rules(context, own).await?;
             }
@@ -85,6 +91,15 @@ impl Command for Create {
         }
         errors.extend(unread);
         Error::collect(errors)
+    }
+}
+
+/// The one object that `TYPE/NAME` stands for.
+async fn existing(context: &Context, word: &str) -> Result<Value> {
+    let targets = select::from_words(context, &[word.to_owned()], false).await?;
+    match targets.as_slice() {
+        [target] if target.name.is_some() => context.api().await?.get(&target.path()).await,
+        _ => Err(Error::message("from must be an existing cronjob")),
     }
 }
 

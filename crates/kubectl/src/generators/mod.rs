@@ -334,10 +334,44 @@ fn job_template(matches: &ArgMatches, restart: &str) -> Result<Value> {
 }
 
 fn job(matches: &ArgMatches) -> Result<Value> {
-    if !text(matches, "from").is_empty() {
-        return Err(Error::message("--from is not implemented"));
+    if text(matches, "image").is_empty() {
+        return Err(Error::message("either --image or --from must be specified"));
     }
     Ok(object("batch/v1", "Job", matches, json!({"spec": job_template(matches, "Never")?, "status": {}})))
+}
+
+/// The job that a cron job would make, made by hand: its template, owned by it.
+///
+/// # Errors
+/// An image or a command beside it, or what was found is no cron job.
+pub fn job_of(matches: &ArgMatches, cron_job: &Value) -> Result<Value> {
+    if !text(matches, "image").is_empty() {
+        return Err(Error::message("either --image or --from must be specified"));
+    }
+    if !words(matches, "command").is_empty() {
+        return Err(Error::message("cannot specify --from and command"));
+    }
+    if cron_job["kind"] != "CronJob" {
+        let version = cron_job["apiVersion"].as_str().and_then(|v| v.rsplit('/').next()).unwrap_or_default();
+        let kind = cron_job["kind"].as_str().unwrap_or_default();
+        return Err(Error::message(format!("unknown object type *{version}.{kind}")));
+    }
+    let template = &cron_job["spec"]["jobTemplate"];
+    let mut job = object("batch/v1", "Job", matches, json!({"spec": template["spec"], "status": {}}));
+    let mut annotations = json!({"cronjob.kubernetes.io/instantiate": "manual"});
+    if let (Some(annotations), Some(more)) =
+        (annotations.as_object_mut(), template["metadata"]["annotations"].as_object())
+    {
+        annotations.extend(more.clone());
+    }
+    job["metadata"]["annotations"] = annotations;
+    if template["metadata"]["labels"].is_object() {
+        job["metadata"]["labels"] = template["metadata"]["labels"].clone();
+    }
+    let (name, uid) = (&cron_job["metadata"]["name"], &cron_job["metadata"]["uid"]);
+    job["metadata"]["ownerReferences"] =
+        json!([{"apiVersion": "batch/v1", "kind": "CronJob", "name": name, "uid": uid, "controller": true}]);
+    Ok(job)
 }
 
 fn cron_job(matches: &ArgMatches) -> Result<Value> {

@@ -2,15 +2,14 @@
 //!
 //! Always true: what cannot be decided is refused; answers are remembered for a bounded time and number; tokens
 //! are remembered by their hash alone.
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::Arc;
 use std::time::Duration;
 
+use client::delegated::{User, allowed, token_user};
 use http::{HeaderMap, Method, StatusCode, header};
-use k8s_openapi::api::authentication::v1::{TokenReview, TokenReviewSpec};
-use k8s_openapi::api::authorization::v1::{ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec};
-use kube::api::{Api, PostParams};
+use k8s_openapi::api::authorization::v1::{ResourceAttributes, SubjectAccessReviewSpec};
 use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 use tokio::time::Instant;
@@ -21,22 +20,11 @@ use super::{Error, attributes};
 use crate::config::{AuthorizationMode, Config};
 
 const BAD_TOKEN_TTL: Duration = Duration::from_secs(10);
-const REVIEW_TIMEOUT: Duration = Duration::from_secs(10);
 const REMEMBERED: usize = 1024;
 
-/// Whoever asks.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
-pub struct User {
-    pub name: String,
-    pub uid: Option<String>,
-    pub groups: Vec<String>,
-    pub extra: BTreeMap<String, Vec<String>>,
-}
-
-impl User {
-    fn new(name: impl Into<String>, group: &str) -> User {
-        User { name: name.into(), groups: vec![group.to_owned()], ..User::default() }
-    }
+/// A user of one group.
+fn member(name: impl Into<String>, group: &str) -> User {
+    User { name: name.into(), groups: vec![group.to_owned()], ..User::default() }
 }
 
 /// A refusal: status and text.
@@ -133,7 +121,7 @@ impl Auth {
         }
         match (&self.tokens, bearer(headers)) {
             (Some(client), Some(token)) => self.token(client, token).await?.ok_or_else(unauthorized),
-            _ if self.anonymous => Ok(Arc::new(User::new("system:anonymous", "system:unauthenticated"))),
+            _ if self.anonymous => Ok(Arc::new(member("system:anonymous", "system:unauthenticated"))),
             _ => Err(unauthorized()),
         }
     }
@@ -143,29 +131,11 @@ impl Auth {
         if let Some(known) = self.known_tokens.get(&hash) {
             return Ok(known);
         }
-        let spec = TokenReviewSpec { token: token.to_owned(), ..Default::default() };
-        let review = TokenReview { spec, ..Default::default() };
-        let api = Api::<TokenReview>::all(client.clone());
-        let params = PostParams::default();
-        let status = match tokio::time::timeout(REVIEW_TIMEOUT, api.create(&params, &review)).await {
-            Ok(Ok(review)) => review.status.unwrap_or_default(),
-            Ok(Err(error)) => {
-                tracing::error!(%error, "unable to authenticate the request: token review failed");
-                return Err(unauthorized());
-            }
-            Err(_) => {
-                tracing::error!("unable to authenticate the request: token review timed out");
-                return Err(unauthorized());
-            }
-        };
-        let user = status.user.filter(|_| status.authenticated == Some(true)).map(|user| {
-            let mut groups = user.groups.unwrap_or_default();
-            if !groups.iter().any(|group| group == "system:authenticated") {
-                groups.push("system:authenticated".into());
-            }
-            let extra = user.extra.unwrap_or_default();
-            Arc::new(User { name: user.username.unwrap_or_default(), uid: user.uid, groups, extra })
-        });
+        let user = token_user(client, token).await.map_err(|why| {
+            tracing::error!(why, "unable to authenticate the request");
+            unauthorized()
+        })?;
+        let user = user.map(Arc::new);
         let ttl = if user.is_some() { self.token_ttl } else { self.token_ttl.min(BAD_TOKEN_TTL) };
         self.known_tokens.put(hash, user.clone(), ttl);
         Ok(user)
@@ -209,20 +179,8 @@ impl Auth {
             name: Some(self.node.clone()),
             ..Default::default()
         };
-        let spec = SubjectAccessReviewSpec {
-            user: Some(user.name.clone()),
-            uid: user.uid.clone(),
-            groups: Some(user.groups.clone()),
-            extra: Some(user.extra.clone()),
-            resource_attributes: Some(attributes),
-            ..Default::default()
-        };
-        let review = SubjectAccessReview { spec, ..Default::default() };
-        let api = Api::<SubjectAccessReview>::all(client.clone());
-        let params = PostParams::default();
-        let asked = tokio::time::timeout(REVIEW_TIMEOUT, api.create(&params, &review)).await;
-        let answer = asked.map_err(|_| "the review timed out".to_owned())?.map_err(|error| error.to_string())?;
-        Ok(answer.status.is_some_and(|status| status.allowed && status.denied != Some(true)))
+        let asked = SubjectAccessReviewSpec { resource_attributes: Some(attributes), ..Default::default() };
+        allowed(client, user, asked).await
     }
 }
 
