@@ -33,25 +33,20 @@ pub const UNSUPPORTED_FLAGS: &[&str] = &[
     "horizontal-pod-autoscaler-downscale-stabilization",
     "horizontal-pod-autoscaler-initial-readiness-delay",
     "horizontal-pod-autoscaler-tolerance",
-    "large-cluster-size-threshold",
     "leader-migration-config",
     "master",
     "min-compatibility-version",
     "node-cidr-mask-size-ipv4",
     "node-cidr-mask-size-ipv6",
-    "node-eviction-rate",
-    "node-startup-grace-period",
     "pv-recycler-increment-timeout-nfs",
     "pv-recycler-minimum-timeout-hostpath",
     "pv-recycler-minimum-timeout-nfs",
     "pv-recycler-pod-template-filepath-hostpath",
     "pv-recycler-pod-template-filepath-nfs",
     "pv-recycler-timeout-increment-hostpath",
-    "secondary-node-eviction-rate",
     "tls-cipher-suites",
     "tls-curve-preferences",
     "tls-sni-cert-key",
-    "unhealthy-zone-threshold",
     "volume-host-allow-local-loopback",
     "volume-host-cidr-denylist",
 ];
@@ -180,6 +175,21 @@ pub struct Flags {
     /// Amount of time which we allow running Node to be unresponsive before marking it unhealthy.
     #[arg(long, help_heading = "Node lifecycle flags", default_value = "50s", value_parser = seconds)]
     pub node_monitor_grace_period: Duration,
+    /// Amount of time which we allow starting Node to be unresponsive before marking it unhealthy.
+    #[arg(long, help_heading = "Node lifecycle flags", default_value = "60s", value_parser = seconds)]
+    pub node_startup_grace_period: Duration,
+    /// Nodes a second whose pods are driven away when a zone is healthy.
+    #[arg(long, help_heading = "Node lifecycle flags", default_value_t = 0.1)]
+    pub node_eviction_rate: f64,
+    /// Nodes a second whose pods are driven away when a zone is unhealthy; 0 if it is no larger than --large-cluster-size-threshold.
+    #[arg(long, help_heading = "Node lifecycle flags", default_value_t = 0.01)]
+    pub secondary_node_eviction_rate: f64,
+    /// Fraction of Nodes in a zone which needs to be not Ready (minimum 3) for zone to be treated as unhealthy.
+    #[arg(long, help_heading = "Node lifecycle flags", default_value_t = 0.55)]
+    pub unhealthy_zone_threshold: f64,
+    /// Number of nodes up to which a zone counts as small: when it is unhealthy, nothing in it is evicted.
+    #[arg(long, help_heading = "Node lifecycle flags", default_value_t = 50)]
+    pub large_cluster_size_threshold: usize,
     /// Number of terminated pods that can exist before the terminated pod garbage collector starts deleting them; 0 disables it.
     #[arg(long, help_heading = "Pod GC flags", default_value_t = 12500, allow_hyphen_values = true)]
     pub terminated_pod_gc_threshold: i64,

@@ -2,11 +2,12 @@
 //!
 //! Watches nodes, their leases, and pods. A node is heard from when its lease or its Ready heartbeat
 //! changes; when that was is by our own clock, so clocks may differ. Taints say the rest: evicting is
-//! the taint eviction controller's.
+//! the taint eviction controller's. How fast nodes are given the taint that evicts is up to [`zones`].
 mod plan;
 mod taints;
 #[cfg(test)]
 mod tests;
+mod zones;
 
 use crate::{
     pods,
@@ -21,8 +22,9 @@ use k8s_openapi::api::{
     core::v1::{Node, Pod},
 };
 use parking_lot::Mutex;
-use plan::View;
+use plan::{Times, View};
 use std::sync::Arc;
+use zones::{Eviction, Rates, Zones};
 
 const LEASES: &str = "kube-node-lease";
 pub const BY_NODE: &str = "node";
@@ -40,7 +42,10 @@ struct NodeLifecycle {
     leases: Cache<Lease>,
     pods: Cache<Pod>,
     heard: Mutex<HashMap<Key, Heard>>,
-    grace: std::time::Duration,
+    /// Made of all nodes when the first is looked at, and then kept by each.
+    zones: Mutex<Option<Zones>>,
+    rates: Rates,
+    times: Times,
 }
 
 /// Index pods by the node they are bound to.
@@ -72,8 +77,20 @@ pub fn start(setup: &mut Setup) -> Result<Arc<dyn Controller>, String> {
         }
     });
     index_by_node(&pods);
-    let grace = setup.flags.node_monitor_grace_period;
-    Ok(Arc::new(NodeLifecycle { nodes, leases, pods, heard: Mutex::default(), grace }))
+    let flags = &setup.flags;
+    let times = Times {
+        grace: flags.node_monitor_grace_period,
+        startup_grace: flags.node_startup_grace_period,
+        period: flags.node_monitor_period,
+    };
+    let rates = Rates {
+        normal: flags.node_eviction_rate,
+        reduced: flags.secondary_node_eviction_rate,
+        unhealthy: flags.unhealthy_zone_threshold,
+        large: flags.large_cluster_size_threshold,
+    };
+    let (heard, zones) = (Mutex::default(), Mutex::default());
+    Ok(Arc::new(NodeLifecycle { nodes, leases, pods, heard, zones, rates, times }))
 }
 
 impl NodeLifecycle {
@@ -88,10 +105,30 @@ impl NodeLifecycle {
         let is_new = known.is_none();
         let current = match known {
             Some(known) if known.sign == sign => known,
+            // Who never said anything has been silent since it was made.
+            None if sign == (None, None) && plan::condition(node, "Ready").is_none() => {
+                let at = node.metadata.creation_timestamp.as_ref().map_or(now, |time| time.0);
+                Heard { sign, at, uid: node.metadata.uid.clone() }
+            }
             _ => Heard { sign, at: now, uid: node.metadata.uid.clone() },
         };
         heard.insert(key.clone(), current.clone());
         (current, is_new)
+    }
+
+    /// The zones with this node as it is now, or without it.
+    fn zones<T>(&self, key: &Key, node: Option<&Node>, now: Timestamp, ask: impl FnOnce(&mut Zones) -> T) -> T {
+        let mut zones = self.zones.lock();
+        let zones = zones.get_or_insert_with(|| {
+            let mut zones = Zones::new(self.rates);
+            self.nodes.list().iter().for_each(|node| zones.see(node, plan::is_ready(node), now));
+            zones
+        });
+        match node {
+            Some(node) => zones.see(node, plan::is_ready(node), now),
+            None => zones.leave(&key.name, now),
+        }
+        ask(zones)
     }
 }
 
@@ -100,12 +137,21 @@ impl Controller for NodeLifecycle {
     async fn reconcile(&self, key: &Key, now: Timestamp) -> Result<Plan, Failure> {
         let Some(node) = self.nodes.at(key) else {
             let gone = self.heard.lock().remove(key);
+            self.zones(key, None, now, |_| ());
             return Ok(gone.map_or_else(Plan::nothing, |gone| plan::gone(&key.name, gone.uid)));
         };
         let (heard, is_new) = self.hear(key, &node, now);
-        let any_ready = self.nodes.list().iter().any(|node| plan::is_ready(node));
+        let (eviction, resumed) = self.zones(key, Some(&node), now, |zones| {
+            let eviction = match zones.is_stopped() {
+                true => Eviction::Stopped,
+                false if plan::asks_for_eviction(&node) => zones.ask(&node, self.times.period, now),
+                false => Eviction::Waits(self.times.period),
+            };
+            (eviction, zones.resumed())
+        });
+        let heard_at = resumed.map_or(heard.at, |resumed| resumed.max(heard.at));
         let pods = self.pods.by_index(BY_NODE, &key.name);
-        let view = View { node, heard_at: heard.at, is_new, any_ready, pods, grace: self.grace };
+        let view = View { node, heard_at, is_new, eviction, pods, times: self.times };
         Ok(plan::plan(&view, now))
     }
 }

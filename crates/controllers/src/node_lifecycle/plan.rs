@@ -1,5 +1,5 @@
 //! What is to be done about a node: its conditions when it is silent, its taints, its pods' readiness.
-use super::taints;
+use super::{taints, zones::Eviction};
 use crate::{
     pods,
     runtime::{Plan, Write},
@@ -14,18 +14,27 @@ use serde_json::json;
 use std::{sync::Arc, time::Duration};
 
 const MONITORED: [&str; 4] = ["Ready", "MemoryPressure", "DiskPressure", "PIDPressure"];
-/// How long a node that never said anything may take (upstream's `--node-startup-grace-period`).
-const STARTUP_GRACE: Duration = Duration::from_secs(60);
-
-/// What there is: the node, when we last heard from it, whether we see it for the first time, whether
-/// any node of the cluster is ready, and the node's pods.
+/// What there is.
 pub struct View {
     pub node: Arc<Node>,
     pub heard_at: Timestamp,
+    /// It is seen for the first time.
     pub is_new: bool,
-    pub any_ready: bool,
+    /// Whether its pods may be driven away, if it is not ready.
+    pub eviction: Eviction,
     pub pods: Vec<Arc<Pod>>,
+    pub times: Times,
+}
+
+/// As the flags say.
+#[derive(Clone, Copy)]
+pub struct Times {
+    /// How long a node may be silent.
     pub grace: Duration,
+    /// How long one may take that never said anything.
+    pub startup_grace: Duration,
+    /// How often a node that is not ready is looked at.
+    pub period: Duration,
 }
 
 /// A condition of the node.
@@ -56,6 +65,11 @@ pub fn gone(name: &str, uid: Option<String>) -> Plan {
     plan
 }
 
+/// Whether the node is to ask for its turn to be emptied: it has been known to be not ready, and still has its pods.
+pub fn asks_for_eviction(node: &Node) -> bool {
+    condition(node, "Ready").is_some_and(|ready| ready.status != "True") && !taints::is_evicting(node)
+}
+
 /// What to do now.
 pub fn plan(view: &View, now: Timestamp) -> Plan {
     let mut plan = Plan::nothing();
@@ -65,7 +79,9 @@ pub fn plan(view: &View, now: Timestamp) -> Plan {
         let message = format!("Node {name} event: Registered Node {name} in Controller");
         plan.normal(&about(name, node.metadata.uid.clone()), "RegisteredNode", message);
     }
-    let grace = if condition(node, "Ready").is_some() { view.grace } else { STARTUP_GRACE };
+    label(&mut plan, node);
+    let known_ready = condition(node, "Ready").is_some();
+    let grace = if known_ready { view.times.grace } else { view.times.startup_grace };
     let silent = now.duration_since(view.heard_at);
     let left = SignedDuration::try_from(grace).unwrap_or(SignedDuration::MAX) - silent;
     let is_silent = left <= SignedDuration::ZERO;
@@ -87,8 +103,13 @@ pub fn plan(view: &View, now: Timestamp) -> Plan {
         taint(&mut plan, view, &conditions, now);
     }
     let ready = conditions.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True");
-    if !ready && condition(node, "Ready").is_some() {
+    if !ready && known_ready {
         unready_pods(&mut plan, view, now);
+        // The state of its zone may change without a change of this node.
+        plan.again_in(match view.eviction {
+            Eviction::Waits(time) => time,
+            Eviction::Allowed | Eviction::Stopped => view.times.period,
+        });
     }
     plan
 }
@@ -125,14 +146,29 @@ fn silenced(node: &Node, now: Timestamp) -> Vec<NodeCondition> {
 fn taint(plan: &mut Plan, view: &View, conditions: &[NodeCondition], now: Timestamp) {
     let node = &*view.node;
     let states: Vec<_> = conditions.iter().map(|c| (c.type_.as_str(), c.status.as_str())).collect();
-    // When no node at all is ready it is more likely us who are cut off: nothing is evicted then.
-    let taints = taints::wanted(node, &states, view.any_ready, now);
+    let taints = taints::wanted(node, &states, view.eviction, now);
     let known = node.spec.as_ref().and_then(|spec| spec.taints.clone()).unwrap_or_default();
     if taints != known {
         let version = &node.metadata.resource_version;
         let taints = Some(taints).filter(|taints| !taints.is_empty());
         let patch = json!({ "metadata": { "resourceVersion": version }, "spec": { "taints": taints } });
         plan.write(Write::merge::<Node>(Key::of(node), patch).or_gone());
+    }
+}
+
+/// The older names of the labels of operating system and architecture say the same as the present ones.
+fn label(plan: &mut Plan, node: &Node) {
+    let labels = node.metadata.labels.clone().unwrap_or_default();
+    let mut missing = serde_json::Map::new();
+    for name in ["os", "arch"] {
+        let (old, new) = (format!("beta.kubernetes.io/{name}"), format!("kubernetes.io/{name}"));
+        if let Some(value) = labels.get(&new).filter(|value| labels.get(&old) != Some(value)) {
+            missing.insert(old, value.clone().into());
+        }
+    }
+    if !missing.is_empty() {
+        let patch = json!({ "metadata": { "uid": node.metadata.uid, "labels": missing } });
+        plan.write(Write::strategic::<Node>(Key::of(node), patch).or_gone().or_conflict());
     }
 }
 

@@ -1,4 +1,5 @@
 //! Which taints a node's conditions call for.
+use super::zones::Eviction;
 use k8s_openapi::{
     api::core::v1::{Node, Taint},
     apimachinery::pkg::apis::meta::v1::Time,
@@ -27,9 +28,20 @@ fn is_ours(taint: &Taint) -> bool {
     }
 }
 
-/// The node's taints as they should be; `evict` allows those that drive pods away.
-pub fn wanted(node: &Node, conditions: &[(&str, &str)], evict: bool, now: jiff::Timestamp) -> Vec<Taint> {
+/// Whether the node carries one of our taints that drive pods away.
+pub fn is_evicting(node: &Node) -> bool {
+    let taints = node.spec.as_ref().and_then(|spec| spec.taints.as_deref()).unwrap_or_default();
+    taints.iter().any(|taint| taint.effect == "NoExecute" && is_ours(taint))
+}
+
+/// The node's taints as they should be. Whoever drives pods away already goes on, with the taint that fits.
+pub fn wanted(node: &Node, conditions: &[(&str, &str)], eviction: Eviction, now: jiff::Timestamp) -> Vec<Taint> {
     let spec = node.spec.clone().unwrap_or_default();
+    let evict = match eviction {
+        Eviction::Allowed => true,
+        Eviction::Waits(_) => is_evicting(node),
+        Eviction::Stopped => false,
+    };
     let mut keys: Vec<(&str, &str)> = Vec::new();
     for (condition, status, key) in BY_CONDITION {
         if conditions.contains(&(condition, status)) {
