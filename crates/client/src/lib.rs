@@ -8,7 +8,6 @@
 //! from the caches and writes through the [`kube::Client`].
 pub mod cache;
 pub mod connection;
-pub mod delegated;
 pub mod events;
 pub mod key;
 pub mod leader;

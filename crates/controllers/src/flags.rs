@@ -1,6 +1,6 @@
 //! kube-controller-manager's flags, with upstream's names and defaults.
 use apimachinery::duration;
-use std::{net::IpAddr, path::PathBuf, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 /// Flags of upstream's kube-controller-manager that are not supported yet.
 pub const UNSUPPORTED_FLAGS: &[&str] = &[
@@ -105,39 +105,8 @@ pub struct Flags {
     /// The port on which to serve HTTPS with authentication and authorization; 0 serves none.
     #[arg(long, help_heading = "Secure serving flags", default_value_t = 10257)]
     pub secure_port: u16,
-    /// The IP address on which to listen for the --secure-port port.
-    #[arg(long, help_heading = "Secure serving flags", default_value = "0.0.0.0")]
-    pub bind_address: IpAddr,
-    /// File containing the default x509 certificate for HTTPS; a self-signed one is made without it.
-    #[arg(long, help_heading = "Secure serving flags", value_name = "FILE", requires = "tls_private_key_file")]
-    pub tls_cert_file: Option<PathBuf>,
-    /// File containing the default x509 private key matching --tls-cert-file.
-    #[arg(long, help_heading = "Secure serving flags", value_name = "FILE", requires = "tls_cert_file")]
-    pub tls_private_key_file: Option<PathBuf>,
-    /// kubeconfig file with enough rights to create tokenreviews.authentication.k8s.io.
-    #[arg(long, help_heading = "Authentication flags", value_name = "FILE")]
-    pub authentication_kubeconfig: Option<PathBuf>,
-    /// Requests with a client certificate signed by one of these authorities are authenticated by its common name.
-    #[arg(long, help_heading = "Authentication flags", value_name = "FILE")]
-    pub client_ca_file: Option<PathBuf>,
-    /// Do not look up the cluster's authority of client certificates when --client-ca-file is not given.
-    #[arg(long, help_heading = "Authentication flags", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
-    pub authentication_skip_lookup: Option<bool>,
-    /// Accepted for compatibility; a failed lookup of the authentication configuration is never fatal here.
-    #[arg(long, help_heading = "Authentication flags", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
-    pub authentication_tolerate_lookup_failure: Option<bool>,
-    /// A list of HTTP paths to skip during authorization.
-    #[arg(
-        long,
-        help_heading = "Authorization flags",
-        value_delimiter = ',',
-        value_name = "PATHS",
-        default_value = "/healthz,/readyz,/livez"
-    )]
-    pub authorization_always_allow_paths: Vec<String>,
-    /// kubeconfig file with enough rights to create subjectaccessreviews.authorization.k8s.io.
-    #[arg(long, help_heading = "Authorization flags", value_name = "FILE")]
-    pub authorization_kubeconfig: Option<PathBuf>,
+    #[command(flatten)]
+    pub serving: serving::secure_port::Flags,
 
     /// CIDR range for pods in the cluster.
     #[arg(long, help_heading = "Node IPAM flags", value_delimiter = ',')]

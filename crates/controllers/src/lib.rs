@@ -34,7 +34,6 @@ mod protection;
 mod replicaset;
 mod resourcequota;
 mod root_ca;
-mod serve;
 mod service_cidr;
 mod service_pods;
 mod serviceaccount;
@@ -56,9 +55,12 @@ use client::{
     leader::{self, Elector},
 };
 use runtime::{Identities, Setup, metrics::Metrics};
-use std::{net::SocketAddr, path::PathBuf, sync::Arc};
+use serving::{health::Health, secure_port};
+use std::sync::Arc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+
+const NAME: &str = "kube-controller-manager";
 
 /// Why kube-controller-manager could not start, or stopped.
 #[derive(Debug, thiserror::Error)]
@@ -67,12 +69,8 @@ pub enum Error {
     Controllers(String),
     #[error(transparent)]
     Connection(#[from] client::Error),
-    #[error("{path}: {source}")]
-    File { path: PathBuf, source: std::io::Error },
-    #[error("cannot listen on {address}: {source}")]
-    Listen { address: SocketAddr, source: std::io::Error },
     #[error(transparent)]
-    Pki(#[from] pki::Error),
+    Serving(#[from] secure_port::Error),
     #[error(transparent)]
     Lost(#[from] leader::Lost),
 }
@@ -90,10 +88,11 @@ pub async fn run(flags: Flags, connection: Option<Connection>, shutdown: Cancell
     };
     let base = connection.client().await?;
     let metrics = Arc::new(telemetry::metrics::Registry::default());
-    serve::start(&flags, &base, metrics.clone(), &shutdown).await?;
+    let health = Health::default().with_metrics(metrics.clone());
+    secure_port::start(NAME, flags.secure_port, &flags.serving, &base, health, &shutdown).await?;
     let flags = Arc::new(flags);
     let work = Arc::new(Metrics::new(&metrics));
-    let recorder = Recorder::new(base.clone(), "kube-controller-manager", "", shutdown.clone());
+    let recorder = Recorder::new(base.clone(), NAME, "", shutdown.clone());
     let lead = |stop: CancellationToken| {
         let (flags, connection, base, recorder) = (flags.clone(), connection.clone(), base.clone(), recorder.clone());
         controllers(selected, flags, connection, base, recorder, work, stop)

@@ -110,8 +110,8 @@ async fn serve_health(config: &Config, stop: &CancellationToken) -> Result<(), E
     let address = std::net::SocketAddr::new(config.healthz_address, config.healthz_port);
     let listener = tokio::net::TcpListener::bind(address).await;
     let listener = listener.map_err(|e| Error::Invalid(format!("failed to listen on {address}: {e}")))?;
-    let health = Arc::new(telemetry::health::Health::default());
-    tokio::spawn(telemetry::health::serve(listener, None, health, stop.clone()));
+    let health = Arc::new(serving::health::Health::default());
+    tokio::spawn(serving::health::serve(listener, None, health, stop.clone()));
     Ok(())
 }
 

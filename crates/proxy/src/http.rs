@@ -5,7 +5,7 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::{convert::Infallible, sync::Arc, time::Duration};
-use tokio::{net::TcpListener, sync::Semaphore};
+use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
 const MAX_CONNECTIONS: usize = 64;
@@ -31,29 +31,19 @@ fn respond(status: StatusCode, content_type: &'static str, body: String) -> Resp
 
 /// Serves until `shutdown`.
 pub async fn serve(listener: TcpListener, handler: Handler, shutdown: CancellationToken) {
-    let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    loop {
-        let accepted = tokio::select! {
-            () = shutdown.cancelled() => return,
-            accepted = listener.accept() => accepted,
-        };
-        let Ok((stream, _)) = accepted else {
-            // Out of descriptors or the like: do not spin.
-            tokio::time::sleep(Duration::from_millis(100)).await;
-            continue;
-        };
-        let Ok(slot) = slots.clone().try_acquire_owned() else { continue };
-        let (handler, shutdown) = (handler.clone(), shutdown.clone());
-        tokio::spawn(async move {
+    let handle = |stream: TcpStream| {
+        let handler = handler.clone();
+        async move {
             let service = hyper::service::service_fn(move |request: Request<Incoming>| {
                 let response = handler(request.uri().path());
                 async move { Ok::<_, Infallible>(response) }
             });
             let mut builder = hyper::server::conn::http1::Builder::new();
             builder.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
-            let serving = builder.serve_connection(TokioIo::new(stream), service);
-            tokio::select! { () = shutdown.cancelled() => {}, _ = serving => {} }
-            drop(slot);
-        });
-    }
+            if let Err(error) = builder.serve_connection(TokioIo::new(stream), service).await {
+                tracing::debug!(%error, "connection ended");
+            }
+        }
+    };
+    serving::listener::accept(listener, MAX_CONNECTIONS, shutdown, handle).await;
 }

@@ -1,6 +1,6 @@
 //! kube-scheduler's flags, with upstream's names and defaults.
 use apimachinery::duration;
-use std::{net::IpAddr, path::PathBuf, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 fn go_duration(text: &str) -> Result<Duration, String> {
     duration::parse(text).map_err(|error| error.to_string())
@@ -22,44 +22,11 @@ pub struct Flags {
     #[arg(long, help_heading = "Deprecated flags")]
     pub kube_api_burst: Option<u32>,
 
-    /// The IP address on which to listen for the --secure-port port
-    #[arg(long, value_name = "IP", help_heading = "Secure serving flags", default_value = "0.0.0.0")]
-    pub bind_address: IpAddr,
     /// The port on which to serve HTTPS with authentication and authorization; 0: do not serve
     #[arg(long, help_heading = "Secure serving flags", default_value_t = 10259)]
     pub secure_port: u16,
-    /// File containing the default x509 certificate for HTTPS; without it, a self-signed one is made
-    #[arg(long, value_name = "FILE", help_heading = "Secure serving flags", requires = "tls_private_key_file")]
-    pub tls_cert_file: Option<PathBuf>,
-    /// File containing the private key matching --tls-cert-file
-    #[arg(long, value_name = "FILE", help_heading = "Secure serving flags", requires = "tls_cert_file")]
-    pub tls_private_key_file: Option<PathBuf>,
-
-    /// kubeconfig file with enough rights to create tokenreviews.authentication.k8s.io
-    #[arg(long, value_name = "FILE", help_heading = "Authentication flags")]
-    pub authentication_kubeconfig: Option<PathBuf>,
-    /// Requests with a client certificate signed by one of these authorities are authenticated by its common name
-    #[arg(long, value_name = "FILE", help_heading = "Authentication flags")]
-    pub client_ca_file: Option<PathBuf>,
-    /// Do not look up the cluster's authority of client certificates when --client-ca-file is not given
-    #[arg(long, help_heading = "Authentication flags", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
-    pub authentication_skip_lookup: Option<bool>,
-    /// Accepted for compatibility; a failed lookup of the authentication configuration is never fatal here
-    #[arg(long, help_heading = "Authentication flags", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
-    pub authentication_tolerate_lookup_failure: Option<bool>,
-
-    /// kubeconfig file with enough rights to create subjectaccessreviews.authorization.k8s.io
-    #[arg(long, value_name = "FILE", help_heading = "Authorization flags")]
-    pub authorization_kubeconfig: Option<PathBuf>,
-    /// A list of HTTP paths to skip during authorization
-    #[arg(
-        long,
-        value_delimiter = ',',
-        value_name = "PATHS",
-        help_heading = "Authorization flags",
-        default_value = "/healthz,/readyz,/livez"
-    )]
-    pub authorization_always_allow_paths: Vec<String>,
+    #[command(flatten)]
+    pub serving: serving::secure_port::Flags,
 
     /// Start a leader election client and gain leadership before executing the main loop [default: true]
     #[arg(long, help_heading = "Leader election flags", num_args = 0..=1, default_missing_value = "true", require_equals = true)]

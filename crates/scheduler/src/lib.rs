@@ -22,7 +22,6 @@ pub mod queue;
 pub mod resources;
 mod run;
 pub mod scheduler;
-mod serving;
 pub mod testing;
 
 pub use flags::{Flags, UNSUPPORTED_FLAGS};

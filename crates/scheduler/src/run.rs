@@ -12,7 +12,6 @@ use crate::{
     metrics::{Attempt, Metrics, QueueName},
     pod::PodInfo,
     scheduler::{Report, Scheduler, Step},
-    serving,
 };
 use client::{
     Connection,
@@ -20,6 +19,7 @@ use client::{
     leader::{self, Elector},
 };
 use serde_json::{Map, Value, json};
+use serving::{health::Health, secure_port};
 use std::sync::Arc;
 use tokio::{sync::mpsc, task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
@@ -42,7 +42,7 @@ pub enum Error {
     #[error(transparent)]
     LeadershipLost(#[from] leader::Lost),
     #[error(transparent)]
-    Serving(#[from] serving::Error),
+    Serving(#[from] secure_port::Error),
 }
 
 /// Runs the scheduler until `shutdown`.
@@ -57,7 +57,8 @@ pub async fn run(flags: Flags, connection: Option<Connection>, shutdown: Cancell
     let client = throttled(&flags, &configuration, connect(&flags, &configuration, connection).await?);
     let metrics = Arc::new(Metrics::new());
     let effective = json!({"componentconfig": Configuration::effective(flags.config.as_deref())?});
-    serving::start(&flags, &client, &metrics, &effective, &shutdown).await?;
+    let health = Health::default().with_metrics(metrics.registry.clone()).with_configuration(effective.to_string());
+    secure_port::start("kube-scheduler", flags.secure_port, &flags.serving, &client, health, &shutdown).await?;
     let host: Arc<str> = Arc::from(host_name());
     let recorder = Recorder::new(client.clone(), config::DEFAULT_SCHEDULER_NAME, "", shutdown.clone());
     let seed = rand::random();

@@ -1,7 +1,6 @@
-//! Logs, metrics and health endpoints: the same for every component.
+//! Logs and metrics: the same for every component.
 //!
 //! Nothing here is global except the log subscriber, so that several components share a process.
-pub mod health;
 pub mod logs;
 pub mod metrics;
 

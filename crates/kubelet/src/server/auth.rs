@@ -7,14 +7,12 @@ use std::hash::Hash;
 use std::sync::Arc;
 use std::time::Duration;
 
-use client::delegated::{User, allowed, token_user};
-use http::{HeaderMap, Method, StatusCode, header};
+use http::{HeaderMap, Method, StatusCode};
 use k8s_openapi::api::authorization::v1::{ResourceAttributes, SubjectAccessReviewSpec};
 use parking_lot::Mutex;
+use serving::delegated::{User, allowed, bearer, holder, token_user};
 use sha2::{Digest, Sha256};
 use tokio::time::Instant;
-use x509_parser::prelude::{FromDer, X509Certificate};
-use x509_parser::x509::AttributeTypeAndValue;
 
 use super::{Error, attributes};
 use crate::config::{AuthorizationMode, Config};
@@ -189,23 +187,6 @@ fn forbidden(user: &str, verb: &str, subresources: &[&str]) -> String {
     format!("Forbidden (user={user}, verb={verb}, resource=nodes, subresource(s)=[{list}])\n")
 }
 
-fn bearer(headers: &HeaderMap) -> Option<&str> {
-    let (scheme, token) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.trim().split_once(' ')?;
-    Some(token.trim()).filter(|token| scheme.eq_ignore_ascii_case("bearer") && !token.is_empty())
-}
-
-/// The user whom a verified client certificate names.
-fn holder(der: &[u8]) -> Option<User> {
-    let (_, certificate) = X509Certificate::from_der(der).ok()?;
-    let subject = certificate.subject();
-    let text = |attribute: &AttributeTypeAndValue<'_>| attribute.as_str().ok().map(str::to_owned);
-    // The last common name counts, as in Go's pkix.Name.
-    let name = subject.iter_common_name().filter_map(text).last().filter(|name| !name.is_empty())?;
-    let mut user = User { name, groups: subject.iter_organization().filter_map(text).collect(), ..User::default() };
-    user.groups.push("system:authenticated".into());
-    Some(user)
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -234,7 +215,7 @@ mod tests {
         for (value, wanted) in
             [("Bearer abc", Some("abc")), ("bearer  abc ", Some("abc")), ("Basic abc", None), ("Bearer ", None)]
         {
-            let headers = HeaderMap::from_iter([(header::AUTHORIZATION, value.parse().unwrap())]);
+            let headers = HeaderMap::from_iter([(http::header::AUTHORIZATION, value.parse().unwrap())]);
             assert_eq!(bearer(&headers), wanted, "{value}");
         }
         assert_eq!(

@@ -24,7 +24,6 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use k8s_openapi::api::core::v1::Pod;
 use rustls::pki_types::CertificateDer;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
@@ -84,35 +83,9 @@ pub async fn serve(state: Arc<State>, shutdown: CancellationToken) -> Result<(),
     let server =
         Arc::new(Server { state, auth, node: node_usage::Sampler::default(), started: jiff::Timestamp::now() });
     tracing::info!(%address, "serving the kubelet's API");
-    accept(listener, tls, server, shutdown).await;
+    let handle = |stream| connection(stream, tls.clone(), server.clone());
+    serving::listener::accept(listener, MAX_CONNECTIONS, shutdown, handle).await;
     Ok(())
-}
-
-async fn accept(listener: TcpListener, tls: TlsAcceptor, server: Arc<Server>, shutdown: CancellationToken) {
-    let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    loop {
-        let accepted = tokio::select! {
-            () = shutdown.cancelled() => return,
-            accepted = listener.accept() => accepted,
-        };
-        let Ok((stream, _)) = accepted else {
-            // Out of descriptors or the like: do not spin.
-            tokio::time::sleep(Duration::from_millis(100)).await;
-            continue;
-        };
-        let Ok(slot) = slots.clone().try_acquire_owned() else {
-            tracing::warn!(limit = MAX_CONNECTIONS, "too many connections, refusing one");
-            continue;
-        };
-        let (tls, server, shutdown) = (tls.clone(), server.clone(), shutdown.clone());
-        tokio::spawn(async move {
-            tokio::select! {
-                () = shutdown.cancelled() => {}
-                () = connection(stream, tls, server) => {}
-            }
-            drop(slot);
-        });
-    }
 }
 
 async fn connection(stream: TcpStream, tls: TlsAcceptor, server: Arc<Server>) {

@@ -3,7 +3,7 @@
 //! Every request is first shown to the component's [`Guard`]; without one, health is open and the rest closed.
 //! Source: "Kubernetes API health endpoints"; upstream components answer `ok` and, with `?verbose`,
 //! a line per check.
-use crate::metrics::Registry;
+use crate::listener;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use http::{Request, Response, StatusCode, header, request::Parts};
@@ -11,10 +11,10 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use std::{convert::Infallible, sync::Arc, time::Duration};
+use telemetry::metrics::Registry;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    net::TcpListener,
-    sync::Semaphore,
+    net::{TcpListener, TcpStream},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -56,9 +56,15 @@ impl Health {
 
     /// Serve these metrics. Without a guard, every request for them is answered 401.
     #[must_use]
-    pub fn with_metrics(mut self, metrics: Arc<Registry>, guard: Option<Guard>) -> Self {
+    pub fn with_metrics(mut self, metrics: Arc<Registry>) -> Self {
         self.metrics = Some(metrics);
-        self.guard = guard;
+        self
+    }
+
+    /// Who is let in.
+    #[must_use]
+    pub fn with_guard(mut self, guard: Guard) -> Self {
+        self.guard = Some(guard);
         self
     }
 
@@ -148,37 +154,19 @@ fn reply(status: StatusCode, content_type: &'static str, body: String) -> Respon
 
 /// Serve until `shutdown`. With no `tls`, plain HTTP.
 pub async fn serve(listener: TcpListener, tls: Option<Tls>, health: Arc<Health>, shutdown: CancellationToken) {
-    let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    loop {
-        let accepted = tokio::select! {
-            () = shutdown.cancelled() => return,
-            accepted = listener.accept() => accepted,
-        };
-        let Ok((stream, _)) = accepted else {
-            // Out of descriptors or the like: do not spin.
-            tokio::time::sleep(Duration::from_millis(100)).await;
-            continue;
-        };
-        let Ok(slot) = slots.clone().try_acquire_owned() else { continue };
+    let handle = |stream: TcpStream| {
         let acceptor = tls.as_ref().map(|tls| tokio_rustls::TlsAcceptor::from(tls.borrow().clone()));
-        let (health, shutdown) = (health.clone(), shutdown.clone());
-        tokio::spawn(async move {
-            let serving = async {
-                match acceptor {
-                    None => connection(stream, Vec::new(), health).await,
-                    Some(acceptor) => {
-                        let accepting = tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream));
-                        let Ok(Ok(stream)) = accepting.await else { return };
-                        let peer = stream.get_ref().1.peer_certificates().unwrap_or_default();
-                        let certificates = peer.iter().map(|c| c.as_ref().to_vec()).collect();
-                        connection(stream, certificates, health).await;
-                    }
-                }
-            };
-            tokio::select! { () = shutdown.cancelled() => {}, () = serving => {} }
-            drop(slot);
-        });
-    }
+        let health = health.clone();
+        async move {
+            let Some(acceptor) = acceptor else { return connection(stream, Vec::new(), health).await };
+            let accepting = tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream));
+            let Ok(Ok(stream)) = accepting.await else { return };
+            let peer = stream.get_ref().1.peer_certificates().unwrap_or_default();
+            let certificates = peer.iter().map(|c| c.as_ref().to_vec()).collect();
+            connection(stream, certificates, health).await;
+        }
+    };
+    listener::accept(listener, MAX_CONNECTIONS, shutdown, handle).await;
 }
 
 async fn connection<S>(stream: S, certificates: Vec<Vec<u8>>, health: Arc<Health>)

@@ -92,7 +92,7 @@ fn unauthorized() -> Refusal {
 }
 
 /// The user whom a verified client certificate names: the last common name, as in Go's `pkix.Name`.
-fn holder(der: &[u8]) -> Option<User> {
+pub fn holder(der: &[u8]) -> Option<User> {
     let (_, certificate) = X509Certificate::from_der(der).ok()?;
     let subject = certificate.subject();
     let text = |attribute: &AttributeTypeAndValue<'_>| attribute.as_str().ok().map(str::to_owned);
@@ -102,7 +102,8 @@ fn holder(der: &[u8]) -> Option<User> {
     Some(user)
 }
 
-fn bearer(headers: &HeaderMap) -> Option<&str> {
+/// The bearer token of a request.
+pub fn bearer(headers: &HeaderMap) -> Option<&str> {
     let (scheme, token) = headers.get(AUTHORIZATION)?.to_str().ok()?.trim().split_once(' ')?;
     Some(token.trim()).filter(|token| scheme.eq_ignore_ascii_case("bearer") && !token.is_empty())
 }
