@@ -26,8 +26,9 @@ pub struct Options {
     pub bridge: String,
     /// Addresses of all pods of the cluster, which are not masqueraded.
     pub cluster_cidr: Cidr,
-    /// The folder that the container runtime reads CNI configurations from.
-    pub cni_conf_dir: PathBuf,
+    /// The CNI configuration, in the folder that the container runtime reads. Another one there is somebody else's
+    /// network: it is used, and this is not written.
+    pub cni_file: PathBuf,
     /// Where the host-local IPAM plugin keeps its leases.
     pub ipam_dir: PathBuf,
     /// Our nftables table.

@@ -4,7 +4,7 @@
 //! started detached: it and the containers live on when our process ends, however that happens, and
 //! the next start adopts it.
 use super::{
-    capabilities,
+    capabilities, external,
     images::{self, PAUSE_IMAGE},
     layout::{Cluster, Layout},
 };
@@ -33,7 +33,7 @@ pub fn cni_bin_dir() -> Option<&'static str> {
 
 /// The runtime's endpoint as CRI clients name it.
 pub fn endpoint(layout: &Layout, cluster: &Cluster) -> String {
-    if cluster.container_runtime_endpoint.is_empty() {
+    if !external::is_used(cluster) {
         format!("unix://{}", socket(layout, cluster).display())
     } else {
         cluster.container_runtime_endpoint.clone()
@@ -42,6 +42,11 @@ pub fn endpoint(layout: &Layout, cluster: &Cluster) -> String {
 
 fn socket(layout: &Layout, cluster: &Cluster) -> PathBuf {
     layout.run(&cluster.name).join("containerd.sock")
+}
+
+/// The pod network's configuration, alone in its folder.
+pub fn cni_file(layout: &Layout) -> PathBuf {
+    layout.path("cni/net.d/10-ferrokube.conflist")
 }
 
 fn pid_file(layout: &Layout, cluster: &Cluster) -> PathBuf {
@@ -175,7 +180,7 @@ fn spawn(layout: &Layout, cluster: &Cluster) -> Result<Process> {
 /// It does not start, or does not answer in time; the message holds the end of its log.
 pub async fn ensure(layout: &Layout, cluster: &Cluster) -> Result<Supervisor> {
     let endpoint = endpoint(layout, cluster);
-    if !cluster.container_runtime_endpoint.is_empty() {
+    if external::is_used(cluster) {
         if !answers(&endpoint).await {
             bail!("the container runtime at {endpoint} does not answer: is it running, with its CRI plugin enabled?");
         }

@@ -3,7 +3,7 @@
 //! Both work without the cluster's process, after a crash too: they go by what the runtime, the mount
 //! table and the cgroup tree say. Each step goes on when another has failed; what failed is told.
 use super::{
-    containerd, daemon,
+    containerd, daemon, external,
     layout::{Cluster, Layout},
 };
 use anyhow::{Context, Result, bail};
@@ -44,10 +44,14 @@ async fn stop_pods(layout: &Layout, cluster: &Cluster, remove: bool) -> Result<(
 
 async fn stop_pods_once(layout: &Layout, cluster: &Cluster, remove: bool) -> Result<()> {
     let client = cri::Client::new(&containerd::endpoint(layout, cluster))?;
+    let mut sandboxes = client.list_pod_sandbox(v1::PodSandboxFilter::default()).await?;
+    if external::is_used(cluster) {
+        sandboxes = ours(layout, &client, sandboxes).await?;
+    }
     let containers = client.list_containers(v1::ContainerFilter::default()).await?;
     let running = containers.iter().filter(|c| c.state == v1::ContainerState::ContainerRunning as i32);
-    join_all(running.map(|c| client.stop_container(&c.id, CONTAINER_GRACE_S))).await;
-    let sandboxes = client.list_pod_sandbox(v1::PodSandboxFilter::default()).await?;
+    let ours = running.filter(|c| sandboxes.iter().any(|sandbox| sandbox.id == c.pod_sandbox_id));
+    join_all(ours.map(|c| client.stop_container(&c.id, CONTAINER_GRACE_S))).await;
     let stopped = join_all(sandboxes.iter().map(async |sandbox| {
         client.stop_pod_sandbox(&sandbox.id).await?;
         if remove { client.remove_pod_sandbox(&sandbox.id).await } else { Ok(()) }
@@ -56,6 +60,18 @@ async fn stop_pods_once(layout: &Layout, cluster: &Cluster, remove: bool) -> Res
         result?;
     }
     Ok(())
+}
+
+/// The pods of this cluster in a runtime that may run others.
+async fn ours(layout: &Layout, client: &cri::Client, all: Vec<v1::PodSandbox>) -> Result<Vec<v1::PodSandbox>> {
+    let mut ours = Vec::new();
+    for sandbox in all {
+        let status = client.pod_sandbox_status(&sandbox.id, true).await?;
+        if external::is_ours(layout, &status) {
+            ours.push(sandbox);
+        }
+    }
+    Ok(ours)
 }
 
 /// End the cluster's process, its containers and its runtime. Whether anything ran.
@@ -68,8 +84,8 @@ pub async fn stop(layout: &Layout, cluster: &Cluster) -> Result<bool> {
 
 async fn stop_all(layout: &Layout, cluster: &Cluster, remove: bool) -> Result<bool> {
     let had_daemon = daemon::end(layout, DAEMON_PATIENCE)?;
-    if !cluster.container_runtime_endpoint.is_empty() {
-        // Somebody else's runtime may run somebody else's containers: they are not ours to stop.
+    if external::is_used(cluster) {
+        stop_pods(layout, cluster, remove).await.context("stopping pods")?;
         return Ok(had_daemon);
     }
     if remove && containerd::left_behind(layout, cluster) {
@@ -199,6 +215,12 @@ fn remove_folder(folder: &Path) -> Result<()> {
     }
 }
 
+/// What a runtime that is not ours was given.
+async fn remove_from_runtime(layout: &Layout, cluster: &Cluster) -> Result<()> {
+    let file = external::cni_file(&cri::Client::new(&containerd::endpoint(layout, cluster))?, cluster).await;
+    external::remove_cni_file(&file).with_context(|| format!("removing {}", file.display()))
+}
+
 /// Stop the cluster and take away all that it left on the machine, its objects included.
 ///
 /// # Errors
@@ -213,6 +235,9 @@ pub async fn delete(layout: &Layout, cluster: &Cluster) -> Result<()> {
     note(stop_all(layout, cluster, true).await.map(drop));
     end_shims(layout, cluster);
     note(proxy::cleanup(&cluster.proxy_table()).await.map_err(Into::into));
+    if external::is_used(cluster) {
+        note(remove_from_runtime(layout, cluster).await);
+    }
     note(network::tear_down(&cluster.bridge(), &cluster.network_table()).await.map_err(Into::into));
     for folder in [layout.root().to_owned(), layout.run(&cluster.name)] {
         note(unmount_below(&folder).and_then(|()| remove_folder(&folder)));

@@ -8,6 +8,7 @@ mod capabilities;
 pub mod containerd;
 pub mod credentials;
 pub mod daemon;
+pub mod external;
 pub mod images;
 pub mod layout;
 pub mod lifecycle;

@@ -1,7 +1,7 @@
 //! The cluster's process: every component on one runtime, talking to the API server without TCP or TLS,
 //! each under its own identity, so that RBAC holds as it would between machines.
 use super::{
-    containerd, credentials,
+    containerd, credentials, external,
     layout::{Cluster, Layout},
     manifests, ready, registry,
     steps::Reporter,
@@ -161,11 +161,16 @@ impl Parts<'_> {
 
     /// The pod network first: DNS listens on its gateway address.
     async fn start_network_and_dns(&self) -> Result<()> {
+        let cni_file = if external::is_used(self.cluster) {
+            external::cni_file(&cri::Client::new(&containerd::endpoint(self.layout, self.cluster))?, self.cluster).await
+        } else {
+            containerd::cni_file(self.layout)
+        };
         let options = network::Options {
             node_name: self.cluster.node_name.clone(),
             bridge: self.cluster.bridge(),
             cluster_cidr: self.cluster.pod_cidr.parse()?,
-            cni_conf_dir: self.layout.path("cni/net.d"),
+            cni_file,
             ipam_dir: self.layout.path("cni/ipam"),
             table: self.cluster.network_table(),
         };
@@ -216,7 +221,7 @@ fn kubelet_config(layout: &Layout, cluster: &Cluster) -> Result<serde_json::Valu
         "cgroupDriver": "cgroupfs",
         "cgroupRoot": cluster.cgroup(),
         "staticPodPath": layout.path("manifests"),
-        "podLogsDir": layout.path("pod-logs"),
+        "podLogsDir": external::pod_logs(layout),
         // The machine is not the cluster's alone: how full its disk is says nothing about the pods, and a laptop with
         // a tenth of it free runs them well. Minikube sets the same.
         "evictionHard": {"memory.available": "100Mi", "nodefs.available": "0%", "nodefs.inodesFree": "0%", "imagefs.available": "0%"},
@@ -267,9 +272,15 @@ async fn start(
     // The container runtime takes longest: the API server starts beside it.
     let runtime = async {
         let supervisor = containerd::ensure(layout, cluster).await?;
-        if cluster.container_runtime_endpoint.is_empty() {
-            containerd::load_images(layout, cluster).await?;
-            registry::start(&layout.run(&cluster.name), shutdown.clone(), tasks).await?;
+        match (containerd::load_images(layout, cluster).await, external::is_used(cluster)) {
+            (result, false) => {
+                result?;
+                registry::start(&layout.run(&cluster.name), shutdown.clone(), tasks).await?;
+            }
+            (Ok(_), true) => {}
+            (Err(error), true) => {
+                tracing::warn!(error = format!("{error:#}"), "our images cannot be loaded into this container runtime");
+            }
         }
         Ok::<_, anyhow::Error>(supervisor)
     };

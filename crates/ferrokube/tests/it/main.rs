@@ -9,3 +9,4 @@ mod main_job;
 mod node;
 mod official_clients;
 mod restart;
+mod runtime;
