@@ -13,7 +13,7 @@ mod decode;
 mod difference;
 mod discovery;
 mod dra;
-mod flowcontrol;
+pub mod flowcontrol;
 mod info;
 mod kind;
 mod meta;

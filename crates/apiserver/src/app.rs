@@ -1,7 +1,7 @@
 //! Everything a request needs, made once at start and shared by all.
 use crate::{
-    Flags, allocators::ServiceAllocators, chain::limiter::Limiter, discovery::Discovery, health::Health, limits,
-    metrics::Metrics, openapi::OpenApi, proxy::KubeletTransport, registry::Registry,
+    Flags, allocators::ServiceAllocators, chain::limiter::Limiter, discovery::Discovery, flow_control::FlowControl,
+    health::Health, limits, metrics::Metrics, openapi::OpenApi, proxy::KubeletTransport, registry::Registry,
 };
 use arc_swap::ArcSwap;
 use auth::{Authorizer, rbac::Rbac, service_account::Issuer};
@@ -21,7 +21,10 @@ pub struct App {
     pub(crate) issuer: Option<Issuer>,
     pub(crate) keys: Option<IssuerDocuments>,
     pub(crate) admission: admission::Chain,
+    /// Counts requests; turns them away only where flow control is off.
     pub(crate) limiter: Limiter,
+    /// `None` without `--enable-priority-and-fairness`.
+    pub(crate) flow_control: Option<FlowControl>,
     pub(crate) metrics: Metrics,
     pub(crate) health: Health,
     pub(crate) services: Arc<ServiceAllocators>,
@@ -44,6 +47,10 @@ impl App {
         for store in self.registry.stores() {
             store.cache.end_watches();
         }
+    }
+
+    pub(crate) fn goaway_chance(&self) -> f64 {
+        self.flags.goaway_chance.0
     }
 
     pub(crate) fn http2_streams(&self) -> u32 {

@@ -85,7 +85,8 @@ pub struct Discovery {
 type Versions = Vec<(String, Vec<ApiResource>)>;
 
 impl Discovery {
-    pub fn new<'a>(resources: impl IntoIterator<Item = &'a Arc<dyn Resource>>) -> Self {
+    /// `address` is where clients reach the server, as host and port.
+    pub fn new<'a>(resources: impl IntoIterator<Item = &'a Arc<dyn Resource>>, address: &str) -> Self {
         let mut groups: BTreeMap<String, Versions> = BTreeMap::new();
         for resource in resources {
             add(&mut groups, &**resource);
@@ -101,10 +102,10 @@ impl Discovery {
         }
         let mut ordered: Vec<(String, Versions)> = groups.into_iter().collect();
         ordered.sort_by_key(|(group, _)| GROUP_ORDER.iter().position(|g| g == group).unwrap_or(GROUP_ORDER.len()));
-        Self::documents(&ordered)
+        Self::documents(&ordered, address)
     }
 
-    fn documents(groups: &[(String, Versions)]) -> Self {
+    fn documents(groups: &[(String, Versions)], address: &str) -> Self {
         let mut by_version = BTreeMap::new();
         let mut by_group = BTreeMap::new();
         let mut group_list = Vec::new();
@@ -132,7 +133,8 @@ impl Discovery {
         let is_core = |(group, _): &&(String, Versions)| group.is_empty();
         Discovery {
             api_versions: line(&json!({
-                "kind": "APIVersions", "versions": core_versions, "serverAddressByClientCIDRs": [],
+                "kind": "APIVersions", "versions": core_versions,
+                "serverAddressByClientCIDRs": [{"clientCIDR": "0.0.0.0/0", "serverAddress": address}],
             })),
             groups: line(&json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": group_list})),
             by_group,

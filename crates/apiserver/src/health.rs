@@ -53,6 +53,13 @@ pub async fn plain_path(ctx: &Ctx<'_>) -> Result<Response<Body>, ApiError> {
     }
 }
 
+/// Paths that upstream routes by method; it does not look at the method of others.
+pub fn only_get(path: &str) -> bool {
+    let path = path.trim_end_matches('/');
+    let api = path == "/api" || path == "/apis" || path.starts_with("/api/") || path.starts_with("/apis/");
+    api || matches!(path, "/version" | "/.well-known/openid-configuration" | "/openid/v1/jwks")
+}
+
 fn typed(content_type: &'static str, body: impl Into<Bytes>) -> Response<Body> {
     let mut response = Response::new(Body::from(body.into()));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
@@ -147,6 +154,7 @@ const CHECKS: &[(&str, bool)] = &[
     ("informer-sync", true),
     ("poststarthook/rbac/bootstrap-roles", false),
     ("poststarthook/scheduling/bootstrap-system-priority-classes", false),
+    ("poststarthook/priority-and-fairness-config-producer", false),
     ("poststarthook/bootstrap-controller", false),
     ("shutdown", true),
 ];

@@ -11,7 +11,9 @@ mod bootstrap;
 mod chain;
 mod codec;
 mod discovery;
+mod flag_values;
 mod flags;
+mod flow_control;
 mod handlers;
 mod health;
 mod in_process;
@@ -36,7 +38,8 @@ mod subresources;
 pub mod version;
 
 pub use app::App;
-pub use flags::{Flags, GoDuration, PortRange, UNSUPPORTED_FLAGS};
+pub use flag_values::{GoDuration, GoawayChance, PortRange};
+pub use flags::{Flags, UNSUPPORTED_FLAGS};
 pub use running::{Running, start};
 
 /// Why the API server could not start, or stopped.

@@ -24,6 +24,9 @@ pub const DRAIN: Duration = Duration::from_secs(5);
 pub const H2_PING_INTERVAL: Duration = Duration::from_secs(30);
 pub const H2_PING_TIMEOUT: Duration = Duration::from_secs(15);
 
+/// Longest time a request waits for a seat of its priority level; less if a quarter of its time is less.
+pub const QUEUE_WAIT: Duration = Duration::from_secs(60);
+
 /// Streamed lists are produced in pieces of about this size.
 pub const LIST_CHUNK_BYTES: usize = 128 * 1024;
 /// Frames of one watch that are ready together are sent together up to this size.

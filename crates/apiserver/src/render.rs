@@ -47,7 +47,10 @@ pub fn encoded(accept: Accept, status: StatusCode, json: Bytes) -> Response<Body
 /// # Errors
 /// It has none.
 pub fn to_protobuf(json: &[u8]) -> Result<Bytes, ApiError> {
-    let object = serde_json::from_slice(json).map_err(ApiError::internal)?;
+    let mut object: serde_json::Map<String, serde_json::Value> =
+        serde_json::from_slice(json).map_err(ApiError::internal)?;
+    // `APIVersions` alone has none in JSON.
+    object.entry("apiVersion").or_insert_with(|| "v1".into());
     protobuf::from_json(&object).map(Bytes::from).map_err(ApiError::internal)
 }
 

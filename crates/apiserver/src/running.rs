@@ -6,6 +6,7 @@ use crate::{
     bootstrap,
     chain::limiter::Limiter,
     discovery::Discovery,
+    flow_control::FlowControl,
     health::Health,
     in_process::InProcess,
     metrics::Metrics,
@@ -117,6 +118,7 @@ pub async fn start(flags: Flags, shutdown: CancellationToken) -> Result<Running,
     }
     app.health.bootstrap_is_done();
     let repairs = tokio::spawn(repair.run(client.clone(), found, shutdown.clone()));
+    let flows = tokio::spawn(bootstrap::flow_control::keep(app.clone(), client.clone(), shutdown.clone()));
     let upkeep = tokio::spawn(bootstrap::keep(app.clone(), client, place, shutdown.clone()));
     let watch_stop = tokio::spawn({
         let app = app.clone();
@@ -126,7 +128,7 @@ pub async fn start(flags: Flags, shutdown: CancellationToken) -> Result<Running,
         }
     });
     tracing::info!(%address, "serving");
-    let tasks = vec![served, repairs, upkeep, watch_stop];
+    let tasks = vec![served, repairs, flows, upkeep, watch_stop];
     Ok(Running { address, serving_certificate: serving.cert_pem, app, tasks })
 }
 
@@ -233,9 +235,10 @@ fn build(
         enable: flags.enable_admission_plugins.clone(),
         disable: flags.disable_admission_plugins.clone(),
     })?;
+    let (limiter, flow_control) = concurrency(&flags, registry.clone())?;
     let resources: Vec<_> = registry.stores().iter().map(|s| s.resource.clone()).collect();
     Ok(App {
-        discovery: ArcSwap::from_pointee(Discovery::new(&resources)),
+        discovery: ArcSwap::from_pointee(Discovery::new(&resources, &external_address(&flags, external))),
         openapi: OpenApi::default(),
         authenticator: Arc::new(authenticator),
         authorizer: modes.authorizer,
@@ -244,7 +247,8 @@ fn build(
         issuer: accounts.issuer,
         keys: accounts.documents,
         admission,
-        limiter: Limiter::new(flags.max_requests_inflight, flags.max_mutating_requests_inflight),
+        limiter,
+        flow_control,
         metrics: Metrics::default(),
         health: Health::default(),
         services,
@@ -255,6 +259,28 @@ fn build(
         registry,
         flags,
     })
+}
+
+/// Where clients are told that the server is: host and port.
+fn external_address(flags: &Flags, advertised: SocketAddr) -> String {
+    match flags.external_hostname.as_str() {
+        "" => advertised.to_string(),
+        host => format!("{host}:{}", advertised.port()),
+    }
+}
+
+/// How many requests are handled at once: either by priority levels, or reads and writes apart.
+fn concurrency(flags: &Flags, lookup: Arc<dyn Lookup>) -> Result<(Limiter, Option<FlowControl>), Error> {
+    let (reads, writes) = (flags.max_requests_inflight, flags.max_mutating_requests_inflight);
+    if !flags.enable_priority_and_fairness {
+        return Ok((Limiter::new(reads, writes), None));
+    }
+    let total = reads.saturating_add(writes);
+    if total == 0 {
+        let why = "with --enable-priority-and-fairness, this and --max-mutating-requests-inflight must not both be 0";
+        return Err(Error::Flag { flag: "max-requests-inflight", why: why.into() });
+    }
+    Ok((Limiter::new(0, 0), Some(FlowControl::new(lookup, total))))
 }
 
 struct ServiceAccounts {

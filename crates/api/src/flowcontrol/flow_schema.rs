@@ -1,17 +1,24 @@
 //! FlowSchemas.
+use super::{bootstrap, rules, validate_conditions};
 use crate::{
     cells,
     kind::{Kind, spec_and_status},
-    resource::Info,
+    resource::{Info, Target},
 };
 use apimachinery::{
     field::{Error, ErrorList, Path},
     table::{Column, Row},
+    validation,
 };
 use k8s_openapi::api::flowcontrol::v1::FlowSchema;
 
 const PRECEDENCE: i32 = 1000;
 const PRECEDENCE_MAX: i32 = 10_000;
+
+fn conditions(schema: &FlowSchema) -> impl Iterator<Item = &str> {
+    let conditions = schema.status.iter().flat_map(|s| s.conditions.iter().flatten());
+    conditions.map(|c| c.type_.as_deref().unwrap_or_default())
+}
 
 impl Kind for FlowSchema {
     const COLUMNS: &'static [Column] = &[
@@ -56,15 +63,43 @@ impl Kind for FlowSchema {
             let detail = format!("must not be greater than {PRECEDENCE_MAX}");
             errors.push(Error::invalid(&path.child("matchingPrecedence"), precedence, detail));
         }
+        let name = self.metadata.name.as_deref().unwrap_or_default();
+        if precedence == 1 && name != bootstrap::EXEMPT {
+            let detail = "only the schema named 'exempt' may have matchingPrecedence 1";
+            errors.push(Error::invalid(&path.child("matchingPrecedence"), precedence, detail));
+        }
         if let Some(method) = &spec.distinguisher_method
             && !matches!(method.type_.as_str(), "ByUser" | "ByNamespace")
         {
             let at = path.child("distinguisherMethod").child("type");
-            errors.push(Error::not_supported(&at, &method.type_, &["ByNamespace", "ByUser"]));
+            errors.push(Error::not_supported(&at, method, &["ByNamespace", "ByUser"]));
         }
-        if spec.priority_level_configuration.name.is_empty() {
-            let at = path.child("priorityLevelConfiguration").child("name");
+        let at = path.child("priorityLevelConfiguration").child("name");
+        let level = spec.priority_level_configuration.name.as_str();
+        if level.is_empty() {
             errors.push(Error::required(&at, "must reference a priority level"));
+        } else {
+            for violation in validation::is_dns1123_subdomain(level) {
+                errors.push(Error::invalid(&at, level, violation));
+            }
+        }
+        for (i, rule) in spec.rules.iter().flatten().enumerate() {
+            rules::validate(rule, &path.child("rules").index(i), errors);
+        }
+        let fixed = bootstrap::flow_schemas()
+            .into_iter()
+            .find(|s| s.mandatory && s.object.metadata.name.as_deref() == Some(name));
+        if let Some(fixed) = fixed
+            && fixed.object.spec.as_ref() != Some(spec)
+        {
+            errors.push(Error::invalid(&path, spec, format!("spec of '{name}' must equal the fixed value")));
+        }
+        validate_conditions(conditions(self), errors);
+    }
+
+    fn validate_update(&self, target: Target, _old: &Self, errors: &mut ErrorList) {
+        if target == Target::Status {
+            validate_conditions(conditions(self), errors);
         }
     }
 

@@ -1,19 +1,30 @@
 //! PriorityLevelConfigurations.
+use super::{bootstrap, validate_conditions};
 use crate::{
     cells,
     kind::{Kind, spec_and_status},
-    resource::Info,
+    resource::{Info, Target},
 };
 use apimachinery::{
     field::{Error, ErrorList, Path},
     table::{Cell, Column, Row},
 };
-use k8s_openapi::api::flowcontrol::v1::PriorityLevelConfiguration;
+use k8s_openapi::api::flowcontrol::v1::{
+    LimitedPriorityLevelConfiguration, PriorityLevelConfiguration, PriorityLevelConfigurationSpec, QueuingConfiguration,
+};
 
 const SHARES: i32 = 30;
 const QUEUES: i32 = 64;
 const HAND_SIZE: i32 = 8;
 const QUEUE_LENGTH: i32 = 50;
+const QUEUES_MAX: i32 = 10_000_000;
+/// Of the hash that hands are dealt from.
+const HASH_BITS: u32 = 60;
+
+fn conditions(level: &PriorityLevelConfiguration) -> impl Iterator<Item = &str> {
+    let conditions = level.status.iter().flat_map(|s| s.conditions.iter().flatten());
+    conditions.map(|c| c.type_.as_deref().unwrap_or_default())
+}
 
 impl Kind for PriorityLevelConfiguration {
     const COLUMNS: &'static [Column] = &[
@@ -72,27 +83,43 @@ impl Kind for PriorityLevelConfiguration {
     fn validate(&self, errors: &mut ErrorList) {
         let path = Path::new("spec");
         let Some(spec) = &self.spec else { return };
+        let name = self.metadata.name.as_deref().unwrap_or_default();
+        if (name == bootstrap::EXEMPT) != (spec.type_ == "Exempt") {
+            let detail = "type must be 'Exempt' if and only if name is 'exempt'";
+            errors.push(Error::invalid(&path.child("type"), &spec.type_, detail));
+        }
         match spec.type_.as_str() {
             "Exempt" => {
                 if spec.limited.is_some() {
                     let detail = "must be nil if the type is not Limited";
                     errors.push(Error::forbidden(&path.child("limited"), detail));
                 }
+                if let Some(exempt) = &spec.exempt {
+                    let (shares, lendable) = (exempt.nominal_concurrency_shares, exempt.lendable_percent);
+                    validate_shares(shares, lendable, &path.child("exempt"), errors);
+                }
             }
-            "Limited" => match &spec.limited {
-                None => errors.push(Error::required(&path.child("limited"), "must not be empty when type is Limited")),
-                Some(limited) => {
-                    let queuing = limited.limit_response.as_ref().and_then(|r| r.queuing.as_ref());
-                    if let Some(queuing) = queuing
-                        && queuing.hand_size > queuing.queues
-                    {
-                        let at = path.child("limited").child("limitResponse").child("queuing").child("handSize");
-                        let detail = "should not be greater than queues";
-                        errors.push(Error::invalid(&at, queuing.hand_size, detail));
+            "Limited" => {
+                if spec.exempt.is_some() {
+                    errors.push(Error::forbidden(&path.child("exempt"), "must be nil if the type is Limited"));
+                }
+                match &spec.limited {
+                    Some(limited) => validate_limited(limited, &path.child("limited"), errors),
+                    None => {
+                        let detail = "must not be empty when type is Limited";
+                        errors.push(Error::required(&path.child("limited"), detail));
                     }
                 }
-            },
+            }
             other => errors.push(Error::not_supported(&path.child("type"), other, &["Exempt", "Limited"])),
+        }
+        validate_mandatory(name, spec, errors);
+        validate_conditions(conditions(self), errors);
+    }
+
+    fn validate_update(&self, target: Target, _old: &Self, errors: &mut ErrorList) {
+        if target == Target::Status {
+            validate_conditions(conditions(self), errors);
         }
     }
 
@@ -111,5 +138,129 @@ impl Kind for PriorityLevelConfiguration {
             number(queuing.and_then(|q| q.queue_length_limit)),
             cells::age(&self.metadata, now),
         ]
+    }
+}
+
+/// Of either type: shares and how many of them may be lent.
+fn validate_shares(shares: Option<i32>, lendable: Option<i32>, path: &Path, errors: &mut ErrorList) {
+    if let Some(shares) = shares.filter(|s| *s < 0) {
+        let at = path.child("nominalConcurrencyShares");
+        errors.push(Error::invalid(&at, shares, "must be a non-negative integer"));
+    }
+    if let Some(percent) = lendable.filter(|p| !(0..=100).contains(p)) {
+        let at = path.child("lendablePercent");
+        errors.push(Error::invalid(&at, percent, "must be between 0 and 100, inclusive"));
+    }
+}
+
+fn validate_limited(limited: &LimitedPriorityLevelConfiguration, path: &Path, errors: &mut ErrorList) {
+    validate_shares(limited.nominal_concurrency_shares, limited.lendable_percent, path, errors);
+    if let Some(percent) = limited.borrowing_limit_percent.filter(|p| *p < 0) {
+        let at = path.child("borrowingLimitPercent");
+        errors.push(Error::invalid(&at, percent, "if specified, must be a non-negative integer"));
+    }
+    let path = path.child("limitResponse");
+    let response = limited.limit_response.as_ref();
+    let queuing = response.and_then(|r| r.queuing.as_ref());
+    match (response.map_or("", |r| &r.type_), queuing) {
+        ("Reject", Some(_)) => {
+            let detail = "must be nil if limited.limitResponse.type is not Limited";
+            errors.push(Error::forbidden(&path.child("queuing"), detail));
+        }
+        ("Queue", None) => {
+            let detail = "must not be empty if limited.limitResponse.type is Limited";
+            errors.push(Error::required(&path.child("queuing"), detail));
+        }
+        ("Queue", Some(queuing)) => validate_queuing(queuing, &path.child("queuing"), errors),
+        ("Reject", None) => {}
+        (other, _) => errors.push(Error::not_supported(&path.child("type"), other, &["Queue", "Reject"])),
+    }
+}
+
+fn validate_queuing(queuing: &QueuingConfiguration, path: &Path, errors: &mut ErrorList) {
+    const POSITIVE: &str = "must be positive";
+    let (queues, hand) = (queuing.queues.unwrap_or_default(), queuing.hand_size.unwrap_or_default());
+    let length = queuing.queue_length_limit.unwrap_or_default();
+    if length <= 0 {
+        errors.push(Error::invalid(&path.child("queueLengthLimit"), length, POSITIVE));
+    }
+    if queues <= 0 {
+        errors.push(Error::invalid(&path.child("queues"), queues, POSITIVE));
+    } else if queues > QUEUES_MAX {
+        let detail = format!("must not be greater than {QUEUES_MAX}");
+        errors.push(Error::invalid(&path.child("queues"), queues, detail));
+    }
+    let at = path.child("handSize");
+    if hand <= 0 {
+        errors.push(Error::invalid(&at, hand, POSITIVE));
+    } else if hand > queues {
+        errors.push(Error::invalid(&at, hand, format!("should not be greater than queues ({queues})")));
+    } else if entropy_bits(queues, hand) > HASH_BITS {
+        let detail = format!(
+            "required entropy bits of deckSize {queues} and handSize {hand} should not be greater than {HASH_BITS}"
+        );
+        errors.push(Error::invalid(&at, hand, detail));
+    }
+}
+
+/// Bits of a hash that dealing a hand of that size from that many queues takes.
+fn entropy_bits(queues: i32, hand: i32) -> u32 {
+    let bits: f64 = (0..hand).map(|dealt| f64::from(queues - dealt).log2()).sum();
+    bits.ceil() as u32
+}
+
+/// The mandatory levels are what they are, but for the shares of the exempt one.
+fn validate_mandatory(name: &str, spec: &PriorityLevelConfigurationSpec, errors: &mut ErrorList) {
+    let Some(mut fixed) = bootstrap::priority_levels()
+        .into_iter()
+        .find(|l| l.mandatory && l.object.metadata.name.as_deref() == Some(name))
+        .and_then(|l| l.object.spec)
+    else {
+        return;
+    };
+    let mut except = "";
+    if name == bootstrap::EXEMPT {
+        fixed.exempt.clone_from(&spec.exempt);
+        except = " except the 'spec.exempt' field";
+    }
+    if fixed != *spec {
+        let detail = format!("spec of '{name}'{except} must equal the fixed value");
+        errors.push(Error::invalid(&Path::new("spec"), spec, detail));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Upstream's own figures.
+    #[test]
+    fn entropy() {
+        for (queues, hand, fits) in [(128, 10, false), (128, 8, true), (i32::MAX, 3, false), (10_000_000, 2, true)] {
+            assert_eq!(entropy_bits(queues, hand) <= HASH_BITS, fits, "{queues} {hand}");
+        }
+    }
+
+    #[test]
+    fn the_exempt_level_stays_exempt() {
+        let mut exempt: PriorityLevelConfiguration = bootstrap::priority_levels().remove(1).object;
+        let check = |level: &PriorityLevelConfiguration| {
+            let mut errors = ErrorList::default();
+            level.validate(&mut errors);
+            errors.iter().map(|e| e.detail.clone()).collect::<Vec<_>>()
+        };
+        let spec = exempt.spec.get_or_insert_default();
+        spec.exempt.get_or_insert_default().nominal_concurrency_shares = Some(5);
+        assert_eq!(check(&exempt), [""; 0]);
+        exempt.spec.get_or_insert_default().type_ = "Limited".to_owned();
+        assert_eq!(
+            check(&exempt),
+            [
+                "type must be 'Exempt' if and only if name is 'exempt'",
+                "must be nil if the type is Limited",
+                "must not be empty when type is Limited",
+                "spec of 'exempt' except the 'spec.exempt' field must equal the fixed value",
+            ]
+        );
     }
 }

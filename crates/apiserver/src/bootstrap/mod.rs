@@ -1,8 +1,9 @@
-//! What every cluster has from its first moment: namespaces, RBAC policy, priority classes, the
+//! What every cluster has from its first moment: namespaces, RBAC policy, priority classes, flow control, the
 //! `kubernetes` service, and the settings extension servers read.
 //!
 //! Everything goes through the server's own API, so it is validated and admitted like all else, and doing
 //! it again changes nothing.
+pub(crate) mod flow_control;
 mod kubernetes_service;
 mod service_cidr;
 
@@ -68,6 +69,7 @@ pub async fn run(app: &Arc<App>, client: &kube::Client, place: &Place) -> Result
         });
         ensure(client, "/apis/scheduling.k8s.io/v1/priorityclasses", name, &class).await?;
     }
+    flow_control::ensure(app, client).await?;
     publish_authentication(app, client).await?;
     if app.registry.store("services/specs").is_none() {
         return Ok(());
@@ -146,6 +148,16 @@ pub(crate) async fn send(client: &kube::Client, method: &str, path: &str, body: 
     client.request(request).await
 }
 
+async fn merge_patch(client: &kube::Client, path: &str, patch: &Value) -> Result<Value, kube::Error> {
+    let request = Request::builder()
+        .method("PATCH")
+        .uri(path)
+        .header("content-type", "application/merge-patch+json")
+        .body(patch.to_string().into_bytes())
+        .map_err(kube::Error::HttpError)?;
+    client.request(request).await
+}
+
 async fn get(client: &kube::Client, path: &str) -> Result<Option<Value>, Error> {
     match send(client, "GET", path, Vec::new()).await {
         Ok(found) => Ok(Some(found)),
@@ -164,14 +176,8 @@ async fn publish_authentication(app: &App, client: &kube::Client) -> Result<(), 
     let collection = "/api/v1/namespaces/kube-system/configmaps";
     let map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": NAME}, "data": data});
     ensure(client, collection, NAME, &map).await?;
-    let patch = json!({"data": data}).to_string().into_bytes();
-    let request = Request::builder()
-        .method("PATCH")
-        .uri(format!("{collection}/{NAME}"))
-        .header("content-type", "application/merge-patch+json")
-        .body(patch)
-        .map_err(|e| Error::Bootstrap(e.to_string()))?;
-    client.request::<Value>(request).await.map(drop).map_err(|e| Error::Bootstrap(format!("{NAME}: {e}")))
+    let patched = merge_patch(client, &format!("{collection}/{NAME}"), &json!({"data": data})).await;
+    patched.map(drop).map_err(|e| Error::Bootstrap(format!("{NAME}: {e}")))
 }
 
 /// The entries, as upstream writes them: authorities in PEM, lists in JSON.

@@ -1,6 +1,6 @@
 //! From an HTTP request to its handler, and from the handler's result to a response.
 //!
-//! The order is upstream's: panic capture, request info, authentication, impersonation, limits,
+//! The order is upstream's: panic capture, request info, authentication, impersonation, flow control,
 //! authorization, then the handler (which runs admission). The only way to a handler leads through here.
 pub mod admit;
 mod authorize;
@@ -82,7 +82,39 @@ impl App {
             Some(impersonated) => Arc::new(impersonated),
             None => user,
         };
-        let _place = self.limiter.enter(&info, &user)?;
+        let limited = self.flow_control.as_ref().filter(|_| !info.long_running() || info.verb == "watch");
+        let class = limited.and_then(|control| control.classify(&info, &user));
+        let Some(_place) = self.limiter.enter(&info, &user) else { return Ok(too_many_requests()) };
+        let limit = self.time_limit(query)?;
+        let seat = match (limited, &class) {
+            (Some(control), Some(class)) => control.enter(class, limit / 4).await.map(Some),
+            _ => Some(None),
+        };
+        let mut response = match seat {
+            // A watch gives its seat back once it has begun.
+            Some(_seat) => match self.authorized(parts, info, query, user, body, upgrade, limit).await {
+                Ok(response) => response,
+                Err(error) => failure(parts, query, &error),
+            },
+            None => too_many_requests(),
+        };
+        if let Some(class) = &class {
+            class.mark(response.headers_mut());
+        }
+        Ok(response)
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the parts of one request, which live apart")]
+    async fn authorized(
+        self: &Arc<Self>,
+        parts: &Parts,
+        info: RequestInfo<'_>,
+        query: &Query<'_>,
+        user: Arc<UserInfo>,
+        body: RequestBody,
+        upgrade: Option<hyper::upgrade::OnUpgrade>,
+        limit: std::time::Duration,
+    ) -> Result<Response<Body>, ApiError> {
         authorize::request(self, &info, query, &user)?;
         let api = self.discovery.load().is_below_root(info.path);
         if !info.resource_request {
@@ -104,7 +136,6 @@ impl App {
         let handled = if long_running {
             handlers::dispatch(&mut ctx, body, upgrade).await
         } else {
-            let limit = self.time_limit(query)?;
             match tokio::time::timeout(limit, handlers::dispatch(&mut ctx, body, upgrade)).await {
                 Ok(handled) => handled,
                 Err(_) => Err(timed_out(limit)),
@@ -126,8 +157,8 @@ impl App {
         user: Arc<UserInfo>,
         body: RequestBody,
     ) -> Result<Response<Body>, ApiError> {
-        if !matches!(info.verb, "get" | "head") {
-            return Err(ApiError::no_such_path());
+        if !matches!(info.verb, "get" | "head") && health::only_get(info.path) {
+            return Err(handlers::method_not_allowed());
         }
         drop(body);
         let ctx = Ctx { app: self, parts, info, query, user, accept: Accept::json(), warnings: Vec::new() };
@@ -163,8 +194,19 @@ impl App {
 
 /// What is no API at all is answered as by any web server.
 fn page_not_found() -> Response<Body> {
-    let mut response = Response::new(Body::from(bytes::Bytes::from_static(b"404 page not found\n")));
-    *response.status_mut() = StatusCode::NOT_FOUND;
+    page(StatusCode::NOT_FOUND, b"404 page not found\n")
+}
+
+/// As upstream turns requests away, before it knows in which form they want their answer.
+fn too_many_requests() -> Response<Body> {
+    let mut response = page(StatusCode::TOO_MANY_REQUESTS, b"Too many requests, please try again later.\n");
+    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    response
+}
+
+fn page(status: StatusCode, text: &'static [u8]) -> Response<Body> {
+    let mut response = Response::new(Body::from(bytes::Bytes::from_static(text)));
+    *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));

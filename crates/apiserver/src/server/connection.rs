@@ -4,7 +4,7 @@ use crate::{App, body::RequestBody, limits};
 use hyper::{Request, body::Incoming, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use std::{convert::Infallible, net::SocketAddr, pin::pin, sync::Arc};
-use tokio::net::TcpStream;
+use tokio::{net::TcpStream, sync::Notify};
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_util::sync::CancellationToken;
 
@@ -73,8 +73,14 @@ async fn http2_loop(
     shutdown: CancellationToken,
 ) -> Result<(), hyper::Error> {
     let streams = app.http2_streams();
+    let chance = app.goaway_chance();
+    let goaway = Arc::new(Notify::new());
+    let told = goaway.clone();
     let service = service_fn(move |request: Request<Incoming>| {
         let (app, peer) = (app.clone(), peer.clone());
+        if rand::random::<f64>() < chance {
+            told.notify_one();
+        }
         async move { Ok::<_, Infallible>(app.call(request.map(RequestBody::Network), peer).await) }
     });
     let mut builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
@@ -88,7 +94,8 @@ async fn http2_loop(
     let mut connection = pin!(builder.serve_connection(TokioIo::new(tls), service));
     tokio::select! {
         ended = connection.as_mut() => ended,
-        () = shutdown.cancelled() => {
+        // Open streams go on, watches too; the client makes its next request on a new connection.
+        () = async { tokio::select! { () = shutdown.cancelled() => {}, () = goaway.notified() => {} } } => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }
