@@ -62,6 +62,11 @@ pub trait Kind:
     /// `now`: seconds since the epoch.
     fn row(&self, now: i64) -> Row;
 
+    /// Where the object stands in tables of many, before the order of names; `None` where names are all.
+    fn row_rank(&self) -> Option<i64> {
+        None
+    }
+
     fn scale(&self) -> Option<ScaleView> {
         None
     }
@@ -267,6 +272,10 @@ impl<K: Kind> Resource for Erased<K> {
 
     fn row(&self, object: &dyn Object, now: i64) -> Row {
         Self::typed(object).row(now)
+    }
+
+    fn row_rank(&self, object: &dyn Object) -> Option<i64> {
+        Self::typed(object).row_rank()
     }
 
     fn scale(&self, object: &dyn Object) -> Option<ScaleView> {

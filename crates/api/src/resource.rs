@@ -156,6 +156,11 @@ pub trait Resource: Send + Sync {
     /// `now`: seconds since the epoch.
     fn row(&self, object: &dyn Object, now: i64) -> table::Row;
 
+    /// Where the object stands in tables of many, before the order of names; `None` where names are all.
+    fn row_rank(&self, _object: &dyn Object) -> Option<i64> {
+        None
+    }
+
     /// `None` when there is no scale subresource.
     fn scale(&self, object: &dyn Object) -> Option<ScaleView>;
     fn set_scale(&self, object: &mut dyn Object, replicas: i32);

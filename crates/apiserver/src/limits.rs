@@ -10,12 +10,16 @@ pub const BODY_BYTES: usize = 3 * 1024 * 1024;
 pub const BODY_TOO_LARGE: &str = "Request entity too large: limit is 3145728";
 /// Request line and headers of an HTTP/1.1 request.
 pub const HEADER_BYTES: usize = 1024 * 1024;
+/// Of an HTTP/1.1 request: a user behind an authenticating proxy may be in hundreds of groups, each a header.
+pub const HEADERS: usize = 2_000;
 /// HTTP/2 header lists.
 pub const H2_HEADER_LIST_BYTES: u32 = 1024 * 1024;
 pub const H2_STREAMS: u32 = 250;
 /// Unsent bytes of one HTTP/2 stream.
 pub const H2_SEND_BUFFER: usize = 512 * 1024;
 pub const CONNECTIONS: usize = 16_384;
+/// How long an HTTP/2 connection without any stream stays.
+pub const IDLE: Duration = Duration::from_secs(90);
 pub const TLS_HANDSHAKE: Duration = Duration::from_secs(10);
 /// From the first byte of a request to the end of its headers.
 pub const HEADER_READ: Duration = Duration::from_secs(32);

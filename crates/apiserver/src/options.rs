@@ -36,6 +36,18 @@ fn dry_run<'a>(values: impl Iterator<Item = &'a str>, errors: &mut field::ErrorL
     all
 }
 
+/// It is recorded nowhere yet, but what upstream refuses must not pass.
+fn check_field_manager(manager: &str, errors: &mut field::ErrorList) {
+    const MAX: usize = 128;
+    let path = field::Path::new("fieldManager");
+    if manager.len() > MAX {
+        errors.push(field::Error::too_long(&path, MAX));
+    }
+    if manager.chars().any(char::is_control) {
+        errors.push(field::Error::invalid(&path, manager, "should only contain printable characters"));
+    }
+}
+
 impl WriteOptions {
     /// `kind` is `CreateOptions`, `UpdateOptions` or `PatchOptions`, for the error.
     ///
@@ -43,6 +55,11 @@ impl WriteOptions {
     /// `Invalid` for values outside the sets.
     pub fn parse(query: &Query<'_>, kind: &str) -> Result<Self, ApiError> {
         let mut errors = field::ErrorList::default();
+        if kind == "PatchOptions" && query.get("force").is_some() {
+            let path = field::Path::new("force");
+            errors.push(field::Error::forbidden(&path, "may not be specified for non-apply patch"));
+        }
+        check_field_manager(query.text("fieldManager"), &mut errors);
         let dry_run = dry_run(query.all("dryRun"), &mut errors);
         let field_validation = match query.text("fieldValidation") {
             "" | "Warn" => FieldValidation::Warn,

@@ -217,6 +217,14 @@ pub fn unavailable(error: storage::Error) -> ApiError {
     }
 }
 
+/// A write was meant for another object of that name; in the words of upstream's storage, which clients get to see.
+pub fn wrong_uid(key: &str, wanted: &str, found: &str) -> String {
+    format!(
+        "StorageError: invalid object, Code: 4, Key: {key}, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: \
+         UID in precondition: {wanted}, UID in object meta: {found}"
+    )
+}
+
 /// Names an object in errors.
 pub fn on<'a>(group: &'a str, resource: &'a str) -> On<'a> {
     On { group, resource }

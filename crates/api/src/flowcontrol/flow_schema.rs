@@ -103,6 +103,10 @@ impl Kind for FlowSchema {
         }
     }
 
+    fn row_rank(&self) -> Option<i64> {
+        Some(i64::from(self.spec.as_ref().and_then(|s| s.matching_precedence).unwrap_or_default()))
+    }
+
     fn row(&self, now: i64) -> Row {
         let spec = self.spec.as_ref();
         let method = spec.and_then(|s| s.distinguisher_method.as_ref()).map(|m| m.type_.as_str());

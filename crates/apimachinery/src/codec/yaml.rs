@@ -11,11 +11,7 @@ const DEPTH_MAX: usize = 100;
 /// What anchors stand for, each of them spelled out: a few lines that refer to each other grow without end.
 const ANCHOR_EVENTS_MAX: usize = 20_000;
 
-fn options() -> serde_saphyr::Options {
-    options_with(DuplicateKeyPolicy::Error)
-}
-
-fn options_with(duplicate_keys: DuplicateKeyPolicy) -> serde_saphyr::Options {
+fn options(duplicate_keys: DuplicateKeyPolicy) -> serde_saphyr::Options {
     serde_saphyr::options! {
         duplicate_keys: duplicate_keys,
         budget: serde_saphyr::budget! {
@@ -32,6 +28,22 @@ fn options_with(duplicate_keys: DuplicateKeyPolicy) -> serde_saphyr::Options {
     }
 }
 
+/// The parser calls itself for each level, and takes more for it than a caller may have left: it gets a stack that is
+/// enough for [`DEPTH_MAX`] several times over, so that no text can end the process.
+const STACK_BYTES: usize = 16 * 1024 * 1024;
+
+fn read(text: &str, duplicate_keys: DuplicateKeyPolicy) -> Result<Vec<Value>, Error> {
+    let parse = || {
+        let read = serde_saphyr::from_multiple_with_options(text, options(duplicate_keys));
+        read.map_err(|error| Error::Yaml(message(&error)))
+    };
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().name("yaml".to_owned()).stack_size(STACK_BYTES);
+        let started = thread.spawn_scoped(scope, parse).map_err(|error| Error::Yaml(error.to_string()))?;
+        started.join().unwrap_or_else(|_| Err(Error::Yaml("the parser failed".to_owned())))
+    })
+}
+
 /// All documents of a stream; empty ones are left out.
 ///
 /// # Errors
@@ -40,8 +52,7 @@ pub fn parse_all(text: &str) -> Result<Vec<Value>, Error> {
     if text.len() > BYTES_MAX {
         return Err(Error::Yaml(format!("the document is larger than {BYTES_MAX} bytes")));
     }
-    let mut documents: Vec<Value> =
-        serde_saphyr::from_multiple_with_options(text, options()).map_err(|e| Error::Yaml(message(&e)))?;
+    let mut documents = read(text, DuplicateKeyPolicy::Error)?;
     documents.retain(|d| !d.is_null());
     documents.iter_mut().for_each(whole_numbers);
     Ok(documents)
@@ -80,9 +91,7 @@ pub fn parse_tolerant(text: &str) -> Result<(Value, Option<String>), Error> {
         Err(Error::Yaml(why)) if why.contains(DUPLICATE) => why,
         other => return other.map(|value| (value, None)),
     };
-    let options = options_with(DuplicateKeyPolicy::LastWins);
-    let documents: Vec<Value> =
-        serde_saphyr::from_multiple_with_options(text, options).map_err(|e| Error::Yaml(message(&e)))?;
+    let documents = read(text, DuplicateKeyPolicy::LastWins)?;
     let mut value = documents.into_iter().find(|d| !d.is_null()).unwrap_or(Value::Null);
     whole_numbers(&mut value);
     Ok((value, Some(duplicate(&strict))))
@@ -150,6 +159,19 @@ mod tests {
         assert_eq!(parse_all("---\na: 1\n---\n---\nb: 2\n").unwrap(), [json!({"a": 1}), json!({"b": 2})]);
         assert!(parse("a: [").is_err());
         assert!(parse(&"[".repeat(10_000)).is_err());
+    }
+
+    #[test]
+    fn as_deep_as_it_may_be_fits_on_the_stack() {
+        let nested = |levels: usize| (0..levels).map(|n| format!("{}a:\n", " ".repeat(n))).collect::<String>();
+        let parsed = |levels| {
+            // As little as a thread may have.
+            let text = nested(levels);
+            let thread = std::thread::Builder::new().stack_size(128 * 1024);
+            thread.spawn(move || parse(&text).is_ok()).unwrap().join().unwrap()
+        };
+        assert!(parsed(DEPTH_MAX));
+        assert!(!parsed(DEPTH_MAX + 1));
     }
 
     #[test]

@@ -64,6 +64,9 @@ impl App {
             }
         }
         let headers = response.headers_mut();
+        if peer.address.is_some() {
+            headers.insert(AUDIT_ID, audit_id(&parts));
+        }
         headers.entry("cache-control").or_insert(HeaderValue::from_static("no-cache, private"));
         response
     }
@@ -190,6 +193,17 @@ impl App {
             Err(_) => Err(ApiError::bad_request("invalid timeout specified in the request URL")),
         }
     }
+}
+
+/// By which a request can be found in an audit log: the client's, or a new one.
+const AUDIT_ID: header::HeaderName = header::HeaderName::from_static("audit-id");
+
+fn audit_id(parts: &Parts) -> HeaderValue {
+    if let Some(given) = parts.headers.get(AUDIT_ID).filter(|id| !id.is_empty()) {
+        return given.clone();
+    }
+    let id = uuid::Builder::from_random_bytes(rand::random()).into_uuid();
+    HeaderValue::from_str(&id.to_string()).unwrap_or_else(|_| HeaderValue::from_static(""))
 }
 
 /// What is no API at all is answered as by any web server.

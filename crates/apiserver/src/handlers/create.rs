@@ -124,22 +124,29 @@ async fn store(
     for attempt in 1.. {
         let name = object.metadata().name.clone().unwrap_or_default();
         let key = store.key(namespace, &name);
-        let taken = if options.dry_run {
+        let other = if options.dry_run {
             match store.read(namespace, &name).await? {
-                Some(_) => true,
+                Some(other) => Some(other),
                 None => return Ok(object.to_json().into()),
             }
         } else {
             match store.put(&key, Expect::Absent, object).await? {
                 Put::Done(entry) => return Ok(entry.json.clone()),
-                Put::Conflict(_) => true,
+                Put::Conflict(other) => other,
             }
         };
         match base {
-            Some(base) if taken && attempt < limits::GENERATE_NAME_ATTEMPTS => {
+            Some(base) if attempt < limits::GENERATE_NAME_ATTEMPTS => {
                 object.metadata_mut().name = Some(names::generate(base, rand::random));
             }
-            _ => return Err(ApiError::already_exists(endpoint.on(), &name)),
+            _ => {
+                let mut error = ApiError::already_exists(endpoint.on(), &name);
+                let other = other.and_then(|other| store.decode(&other).ok());
+                if other.is_some_and(|o| o.metadata().deletion_timestamp.is_some()) {
+                    error.message = format!("object is being deleted: {}", error.message);
+                }
+                return Err(error);
+            }
         }
     }
     Err(ApiError::internal("no attempt was made"))

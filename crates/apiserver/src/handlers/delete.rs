@@ -112,17 +112,21 @@ fn check_preconditions(
     old: &dyn Object,
     options: &DeleteOptions,
 ) -> Result<(), ApiError> {
-    let conflict = |what: &str, wanted: &str, found: &str| {
-        let why = format!("Precondition failed: {what} in precondition: {wanted}, {what} in object meta: {found}");
-        Err(ApiError::conflict(endpoint.on(), name, &why))
+    let conflict = |what: &str, wanted: &str, found: &str, guess: &str| {
+        let why = format!(
+            "the {what} in the precondition ({wanted}) does not match the {what} in record ({found}). The object might \
+             have been {guess}"
+        );
+        // Upstream names the kind here, not the resource.
+        Err(ApiError::conflict(endpoint.on_kind(), name, &why))
     };
     let uid = old.metadata().uid.as_deref().unwrap_or_default();
     if let Some(wanted) = options.uid.as_deref().filter(|w| *w != uid) {
-        return conflict("UID", wanted, uid);
+        return conflict("UID", wanted, uid, "deleted and then recreated");
     }
     let version = entry.revision.to_string();
     if let Some(wanted) = options.resource_version.as_deref().filter(|w| *w != version) {
-        return conflict("ResourceVersion", wanted, &version);
+        return conflict("ResourceVersion", wanted, &version, "modified");
     }
     Ok(())
 }

@@ -185,7 +185,7 @@ pub fn respond(ctx: &Ctx<'_>, endpoint: &Arc<Endpoint>, selected: Selected) -> R
         Form::Table(version) => {
             let mut table = TableWriter::detached(endpoint, ctx, version)?;
             table.begin(&format!("{{{metadata}}}"), true);
-            for entry in &selected.entries {
+            for entry in in_row_order(endpoint, selected.entries) {
                 table.push(&entry.json)?;
             }
             Ok(render::encoded(ctx.accept, StatusCode::OK, table.finish()))
@@ -206,6 +206,18 @@ pub fn respond(ctx: &Ctx<'_>, endpoint: &Arc<Endpoint>, selected: Selected) -> R
         }
         Form::Object => objects(ctx, endpoint, selected, &metadata),
     }
+}
+
+/// Tables of some kinds are sorted by more than the name.
+fn in_row_order(endpoint: &Endpoint, mut entries: Vec<Arc<Entry>>) -> Vec<Arc<Entry>> {
+    let rank = |entry: &Arc<Entry>| {
+        let object = endpoint.store.decode(entry).ok()?;
+        endpoint.resource().row_rank(&*object)
+    };
+    if entries.first().is_some_and(|first| rank(first).is_some()) {
+        entries.sort_by_cached_key(rank);
+    }
+    entries
 }
 
 /// The list's protobuf body, of whole objects or of their metadata.

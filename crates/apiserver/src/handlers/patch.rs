@@ -34,7 +34,20 @@ pub enum Patch {
 
 impl Patch {
     /// # Errors
-    /// 415 for an unknown kind of patch, 400 for what does not parse.
+    /// 415 for a kind of patch that is not supported.
+    pub fn check_kind(ctx: &Ctx<'_>) -> Result<(), ApiError> {
+        match content_type(&ctx.parts.headers) {
+            JSON_PATCH | MERGE_PATCH | STRATEGIC => Ok(()),
+            _ => Err(ApiError::unsupported_media_type(format!(
+                "the body of the request was in an unknown format - accepted media types include: {JSON_PATCH}, {MERGE_PATCH}, {STRATEGIC}"
+            ))),
+        }
+    }
+
+    /// After [`Patch::check_kind`].
+    ///
+    /// # Errors
+    /// 400 for what does not parse.
     pub fn parse(ctx: &Ctx<'_>, body: &Bytes) -> Result<Self, ApiError> {
         let parse = |prefix: &str| {
             let wrong = |why: String| Err(ApiError::bad_request(format!("{prefix}{why}")));
@@ -50,10 +63,7 @@ impl Patch {
         match content_type(&ctx.parts.headers) {
             JSON_PATCH => Ok(Patch::Json(body.clone())),
             MERGE_PATCH => parse("error decoding patch: ").map(Patch::Merge),
-            STRATEGIC => parse("").map(Patch::Strategic),
-            _ => Err(ApiError::unsupported_media_type(format!(
-                "the body of the request was in an unknown format - accepted media types include: {JSON_PATCH}, {MERGE_PATCH}, {STRATEGIC}"
-            ))),
+            _ => parse("").map(Patch::Strategic),
         }
     }
 
@@ -91,6 +101,7 @@ pub async fn patch(
     target: Target,
     body: Bytes,
 ) -> Result<Response<Body>, ApiError> {
+    Patch::check_kind(ctx)?;
     let options = WriteOptions::parse(ctx.query, "PatchOptions")?;
     let patch = Patch::parse(ctx, &body)?;
     let name = ctx.info.name;

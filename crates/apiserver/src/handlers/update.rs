@@ -13,7 +13,7 @@ use crate::{
     options::WriteOptions,
     registry::Endpoint,
     render,
-    store::Put,
+    store::{self, Put},
 };
 use admission::Operation;
 use api::{Object, Target};
@@ -162,8 +162,7 @@ fn reconcile_metadata(
         && uid != own
         && !uid.is_empty()
     {
-        let why = format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {own}");
-        return Err(ApiError::conflict(endpoint.on(), name, &why));
+        return Err(ApiError::conflict(endpoint.on(), name, &store::wrong_uid(&entry.key, uid, own)));
     }
     meta.uid.clone_from(&before.uid);
     meta.creation_timestamp.clone_from(&before.creation_timestamp);

@@ -1,5 +1,8 @@
 //! One connection: TLS handshake, then the HTTP version the two sides agreed on.
-use super::Peer;
+use super::{
+    Peer,
+    activity::{Activity, Counted},
+};
 use crate::{App, body::RequestBody, limits};
 use hyper::{Request, body::Incoming, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -55,6 +58,7 @@ async fn http1_loop(
         .timer(TokioTimer::new())
         .header_read_timeout(Some(limits::HEADER_READ))
         .max_buf_size(limits::HEADER_BYTES)
+        .max_headers(limits::HEADERS)
         .half_close(false);
     let mut connection = pin!(builder.serve_connection(TokioIo::new(tls), service).with_upgrades());
     tokio::select! {
@@ -76,12 +80,17 @@ async fn http2_loop(
     let chance = app.goaway_chance();
     let goaway = Arc::new(Notify::new());
     let told = goaway.clone();
+    let activity = Activity::new();
+    let streaming = activity.clone();
     let service = service_fn(move |request: Request<Incoming>| {
-        let (app, peer) = (app.clone(), peer.clone());
+        let (app, peer, open) = (app.clone(), peer.clone(), streaming.open());
         if rand::random::<f64>() < chance {
             told.notify_one();
         }
-        async move { Ok::<_, Infallible>(app.call(request.map(RequestBody::Network), peer).await) }
+        async move {
+            let response = app.call(request.map(RequestBody::Network), peer).await;
+            Ok::<_, Infallible>(response.map(|body| Counted { body, _open: open }))
+        }
     });
     let mut builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
     builder
@@ -98,6 +107,14 @@ async fn http2_loop(
         () = async { tokio::select! { () = shutdown.cancelled() => {}, () = goaway.notified() => {} } } => {
             connection.as_mut().graceful_shutdown();
             connection.await
+        }
+        () = activity.idle_for(limits::IDLE) => {
+            connection.as_mut().graceful_shutdown();
+            // A client that never got as far as HTTP/2 hears nothing of that.
+            match tokio::time::timeout(limits::DRAIN, connection).await {
+                Ok(ended) => ended,
+                Err(_) => Ok(()),
+            }
         }
     }
 }

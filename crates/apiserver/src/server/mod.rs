@@ -3,6 +3,7 @@
 //! Knows nothing about the API. What always holds: connections, handshakes, headers and streams are
 //! bounded ([`crate::limits`]); told to stop, it accepts no more, lets open requests finish for
 //! [`crate::limits::DRAIN`], and then closes.
+mod activity;
 mod connection;
 
 use crate::{App, limits};

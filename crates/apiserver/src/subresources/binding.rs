@@ -14,7 +14,7 @@ use crate::{
     registry::Endpoint,
     render,
     request_info::RequestInfo,
-    store::on,
+    store::{on, wrong_uid},
 };
 use api::Target;
 use apimachinery::ApiError;
@@ -78,7 +78,7 @@ async fn bind_json(ctx: &mut Ctx<'_>, endpoint: &Endpoint, json: &[u8]) -> Resul
     update::apply(ctx, endpoint, plan, |current| {
         let mut new = current.object.clone_box();
         let pod = new.as_any_mut().downcast_mut::<Pod>().ok_or_else(|| ApiError::internal("not a pod"))?;
-        assign(pod, &binding, &node, name)?;
+        assign(pod, &binding, &node, name, &current.entry.key)?;
         Ok(new)
     })
     .await?;
@@ -96,13 +96,14 @@ fn invalid(name: &str, kind: &str, node: &str) -> ApiError {
     ApiError::invalid(on("", "Binding"), name, &[error].into_iter().collect())
 }
 
-fn assign(pod: &mut Pod, binding: &Binding, node: &str, name: &str) -> Result<(), ApiError> {
+/// `key` is the pod's in the store.
+fn assign(pod: &mut Pod, binding: &Binding, node: &str, name: &str, key: &str) -> Result<(), ApiError> {
     let conflict = |why: &str| Err(ApiError::conflict(on("", "pods/binding"), name, why));
     if let (Some(wanted), Some(uid)) = (&binding.metadata.uid, &pod.metadata.uid)
         && wanted != uid
         && !wanted.is_empty()
     {
-        return conflict(&format!("Precondition failed: UID in precondition: {wanted}, UID in object meta: {uid}"));
+        return Err(ApiError::conflict(on("", "pods"), name, &wrong_uid(key, wanted, uid)));
     }
     if pod.metadata.deletion_timestamp.is_some() {
         return conflict(&format!("pod {name} is being deleted, cannot be assigned to a host"));

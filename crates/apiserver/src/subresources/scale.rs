@@ -49,6 +49,7 @@ pub async fn scale(ctx: &mut Ctx<'_>, endpoint: &Endpoint, body: RequestBody) ->
             change(ctx, endpoint, options, limits::UPDATE_ATTEMPTS, |_| Ok(scale.clone())).await?
         }
         "patch" => {
+            Patch::check_kind(ctx)?;
             let options = WriteOptions::parse(ctx.query, "PatchOptions")?;
             let body = body::read(body).await?;
             let patch = Patch::parse(ctx, &body)?;

@@ -213,6 +213,44 @@ async fn what_is_not_there() {
 }
 
 #[tokio::test]
+async fn discovery_tells_the_address_in_both_forms() {
+    let cluster = Cluster::start().await;
+    let (_, _, json) = cluster.accepting("/api", "application/json").await;
+    let versions: Value = serde_json::from_str(&json).unwrap();
+    let addresses = &versions["serverAddressByClientCIDRs"][0];
+    assert_eq!(addresses["clientCIDR"], "0.0.0.0/0");
+    let port = format!(":{}", cluster.running.address.port());
+    assert!(addresses["serverAddress"].as_str().unwrap().ends_with(&port), "{addresses}");
+    for (path, kind) in
+        [("/api", "APIVersions"), ("/apis", "APIGroupList"), ("/apis/apps", "APIGroup"), ("/api/v1", "APIResourceList")]
+    {
+        let (_, answered, body) = cluster.accepting_bytes(path, PROTOBUF).await;
+        assert_eq!(answered, PROTOBUF, "{path}");
+        let decoded = protobuf::to_json(&body).unwrap();
+        assert_eq!(decoded["kind"], kind);
+        let (_, _, json) = cluster.accepting(path, "application/json").await;
+        let json: Value = serde_json::from_str(&json).unwrap();
+        for field in ["groups", "resources", "versions", "serverAddressByClientCIDRs"] {
+            let count = |v: &Value| v[field].as_array().map_or(0, Vec::len);
+            assert_eq!(count(&decoded), count(&json), "{path} {field}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn paths_that_are_only_read() {
+    let cluster = Cluster::start().await;
+    for path in ["/version", "/api", "/apis/apps", "/apis/apps/v1"] {
+        let (status, _, body) = send(&cluster.client, "POST", path, "application/json", None).await;
+        let status_object: Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!((status, &status_object["reason"]), (405, &json!("MethodNotAllowed")), "{path}");
+    }
+    for (path, want) in [("/healthz", 200), ("/things", 404)] {
+        assert_eq!(send(&cluster.client, "POST", path, "application/json", None).await.0, want, "{path}");
+    }
+}
+
+#[tokio::test]
 async fn openapi_v2_in_protobuf() {
     const ANSWERED: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
     let cluster = Cluster::start().await;

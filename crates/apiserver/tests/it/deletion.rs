@@ -25,7 +25,14 @@ async fn preconditions() {
     let path = format!("{MAPS}/a");
     let (code, text) = cluster.delete(&path, json!({"preconditions": {"uid": "other"}})).await.unwrap_err();
     assert_eq!(code, 409);
-    assert!(text.contains("Precondition failed: UID in precondition: other, UID in object meta: "), "{text}");
+    let uid = made["metadata"]["uid"].as_str().unwrap();
+    assert_eq!(
+        text,
+        format!(
+            "Operation cannot be fulfilled on ConfigMap \"a\": the UID in the precondition (other) does not match the UID in \
+             record ({uid}). The object might have been deleted and then recreated"
+        )
+    );
     assert_eq!(cluster.delete(&path, json!({"preconditions": {"resourceVersion": "1"}})).await.unwrap_err().0, 409);
     let right = json!({"preconditions": {"uid": made["metadata"]["uid"], "resourceVersion": made["metadata"]["resourceVersion"]}});
     cluster.delete(&path, right).await.unwrap();

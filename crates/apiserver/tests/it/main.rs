@@ -2,10 +2,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 mod access;
 mod cluster;
+mod component_writes;
 mod components;
 mod crud;
 mod deletion;
 mod etcd;
+mod flow_control;
 mod hostile;
 mod lists;
 mod patches;
