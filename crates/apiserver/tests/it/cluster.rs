@@ -146,6 +146,8 @@ fn config(dir: &Path, running: &apiserver::Running) -> kube::Config {
     let ca = std::fs::read_to_string(dir.join("ca.crt")).unwrap();
     config.root_cert = Some(vec![pki::tls::certificates(&ca).unwrap()[0].to_vec()]);
     config.read_timeout = None;
+    // What the server says is what is looked at.
+    config.default_retry = false;
     config
 }
 

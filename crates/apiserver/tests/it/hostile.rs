@@ -66,7 +66,7 @@ async fn paths() {
         ("GET", "/api/v1/namespaces/default/configmaps/a/status/b", 404),
         ("GET", "/api/v1/namespaces/default/nodes", 404),
         ("GET", "/apis/apps", 404),
-        ("POST", "/version", 404),
+        ("POST", "/version", 405),
     ];
     for (method, path, want) in cases {
         let (status, text) = send(&cluster, method, path, "application/json", Vec::new()).await;
