@@ -3,7 +3,7 @@
 //! Every request is first shown to the component's [`Guard`]; without one, health is open and the rest closed.
 //! Source: "Kubernetes API health endpoints"; upstream components answer `ok` and, with `?verbose`,
 //! a line per check.
-use crate::listener;
+use crate::listener::{self, silent};
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use http::{Request, Response, StatusCode, header, request::Parts};
@@ -15,11 +15,14 @@ use telemetry::metrics::Registry;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
+    sync::Notify,
 };
 use tokio_util::sync::CancellationToken;
 
 const MAX_CONNECTIONS: usize = 64;
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+const PING_INTERVAL: Duration = Duration::from_secs(30);
+const PING_TIMEOUT: Duration = Duration::from_secs(15);
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// One condition of health: the reason when it does not hold.
@@ -174,20 +177,43 @@ where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let certificates = Arc::new(certificates);
+    let first = Arc::new(Notify::new());
+    let asked = first.clone();
     let service = hyper::service::service_fn(move |request| {
+        asked.notify_one();
         let (health, certificates) = (health.clone(), certificates.clone());
         async move { Ok::<_, Infallible>(health.answer(request, &certificates).await) }
     });
     let mut builder = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
-    if let Err(error) = builder.serve_connection(TokioIo::new(stream), service).await {
-        tracing::debug!(%error, "health connection ended");
+    builder.http2().timer(TokioTimer::new()).keep_alive_interval(Some(PING_INTERVAL)).keep_alive_timeout(PING_TIMEOUT);
+    tokio::select! {
+        served = builder.serve_connection(TokioIo::new(stream), service) => {
+            if let Err(error) = served {
+                tracing::debug!(%error, "health connection ended");
+            }
+        }
+        () = silent(&first, HEADER_TIMEOUT) => tracing::debug!("a health connection asked for nothing"),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn who_says_nothing_is_let_go() {
+        use tokio::io::AsyncWriteExt;
+        // Nothing at all, and the beginning of what HTTP/2 begins with.
+        for said in ["", "PRI * HT"] {
+            let (mut client, server) = tokio::io::duplex(1024);
+            client.write_all(said.as_bytes()).await.unwrap();
+            let started = tokio::time::Instant::now();
+            connection(server, Vec::new(), Arc::new(Health::default())).await;
+            assert_eq!(started.elapsed(), HEADER_TIMEOUT, "{said}");
+        }
+    }
 
     #[test]
     fn a_failing_check_is_named() {

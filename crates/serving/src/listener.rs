@@ -2,7 +2,7 @@
 use std::{future::Future, sync::Arc, time::Duration};
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::Semaphore,
+    sync::{Notify, Semaphore},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -37,6 +37,14 @@ pub async fn accept<F>(
             tokio::select! { () = shutdown.cancelled() => {}, () = serving => {} }
             drop(slot);
         });
+    }
+}
+
+/// Returns when `first` was not told of a request within `limit`: who says nothing must not keep a place. The bound on
+/// HTTP/1 headers begins only once it is known that HTTP/1 is spoken.
+pub async fn silent(first: &Notify, limit: Duration) {
+    if tokio::time::timeout(limit, first.notified()).await.is_ok() {
+        std::future::pending::<()>().await;
     }
 }
 

@@ -202,6 +202,7 @@ pub(crate) async fn keep(app: Arc<App>, client: kube::Client, shutdown: Cancella
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
 
     fn as_stored() -> Vec<Value> {

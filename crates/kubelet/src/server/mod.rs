@@ -24,6 +24,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use k8s_openapi::api::core::v1::Pod;
 use rustls::pki_types::CertificateDer;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
@@ -31,6 +32,8 @@ use crate::config::Config;
 
 const MAX_CONNECTIONS: usize = 1024;
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+const PING_INTERVAL: Duration = Duration::from_secs(30);
+const PING_TIMEOUT: Duration = Duration::from_secs(15);
 /// How long a request's head may take. Source: upstream's `ReadHeaderTimeout`.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(32);
 
@@ -94,14 +97,24 @@ async fn connection(stream: TcpStream, tls: TlsAcceptor, server: Arc<Server>) {
     let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)).await else { return };
     let certificate = stream.get_ref().1.peer_certificates().and_then(|all| all.first());
     let peer: Option<Arc<CertificateDer<'static>>> = certificate.map(|der| Arc::new(der.clone().into_owned()));
+    let first = Arc::new(Notify::new());
+    let asked = first.clone();
     let service = hyper::service::service_fn(move |request| {
+        asked.notify_one();
         let (server, peer) = (server.clone(), peer.clone());
         async move { Ok::<_, Infallible>(routes::answer(server, peer, request).await) }
     });
     let mut builder = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
-    builder.http2().timer(TokioTimer::new()).max_concurrent_streams(100);
-    if let Err(error) = builder.serve_connection_with_upgrades(TokioIo::new(stream), service).await {
-        tracing::debug!(%error, "kubelet connection ended");
+    let http2 = &mut builder.http2();
+    http2.timer(TokioTimer::new()).max_concurrent_streams(100);
+    http2.keep_alive_interval(Some(PING_INTERVAL)).keep_alive_timeout(PING_TIMEOUT);
+    tokio::select! {
+        served = builder.serve_connection_with_upgrades(TokioIo::new(stream), service) => {
+            if let Err(error) = served {
+                tracing::debug!(%error, "kubelet connection ended");
+            }
+        }
+        () = serving::listener::silent(&first, HEADER_TIMEOUT) => tracing::debug!("a connection asked for nothing"),
     }
 }
