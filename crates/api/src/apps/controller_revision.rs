@@ -16,7 +16,7 @@ impl Kind for ControllerRevision {
     const COLUMNS: &'static [Column] = &[
         cells::NAME,
         cells::text("Controller", "Controller of the object"),
-        cells::integer("Revision", "revision indicates the revision of the state represented by Data."),
+        cells::text("Revision", "revision indicates the revision of the state represented by Data."),
         cells::AGE,
     ];
 

@@ -24,7 +24,7 @@ impl Kind for FlowSchema {
     const COLUMNS: &'static [Column] = &[
         cells::NAME,
         cells::text("PriorityLevel", "name is the name of the priority level configuration being referenced Required."),
-        cells::integer(
+        cells::text(
             "MatchingPrecedence",
             "`matchingPrecedence` is used to choose among the FlowSchemas that match a given request. The chosen FlowSchema is among those with the numerically lowest (which we take to be logically highest) MatchingPrecedence.  Each MatchingPrecedence value must be ranged in [1,10000]. Note that if the precedence is not specified, it will be set to 1000 as default.",
         ),

@@ -29,7 +29,6 @@ impl Kind for IPAddress {
             "ParentRef",
             "ParentRef references the resource that an IPAddress is attached to. An IPAddress must reference a parent object.",
         ),
-        cells::AGE,
     ];
     const NAME: meta::NameRule = |name, _| validation::is_valid_ip(name);
 
@@ -59,7 +58,8 @@ impl Kind for IPAddress {
         vec![self.spec.parent_ref.name.clone()]
     }
 
-    fn row(&self, now: i64) -> Row {
-        vec![cells::name(&self.metadata), parent(self).into(), cells::age(&self.metadata, now)]
+    /// Upstream computes the age too, but has no column for it.
+    fn row(&self, _now: i64) -> Row {
+        vec![cells::name(&self.metadata), parent(self).into()]
     }
 }

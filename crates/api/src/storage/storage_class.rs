@@ -34,7 +34,7 @@ impl Kind for StorageClass {
             "VolumeBindingMode",
             "volumeBindingMode indicates how PersistentVolumeClaims should be provisioned and bound.  When unset, VolumeBindingImmediate is used. This field is only honored by servers that enable the VolumeScheduling feature.",
         ),
-        cells::boolean(
+        cells::text(
             "AllowVolumeExpansion",
             "allowVolumeExpansion shows whether the storage class allow volume expand.",
         ),

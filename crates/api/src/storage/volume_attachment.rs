@@ -13,10 +13,13 @@ use k8s_openapi::api::storage::v1::VolumeAttachment;
 impl Kind for VolumeAttachment {
     const COLUMNS: &'static [Column] = &[
         cells::NAME,
-        cells::text(
-            "Attacher",
-            "attacher indicates the name of the volume driver that MUST handle this request. This is the name returned by GetPluginName().",
-        ),
+        Column {
+            format: "name",
+            ..cells::text(
+                "Attacher",
+                "attacher indicates the name of the volume driver that MUST handle this request. This is the name returned by GetPluginName().",
+            )
+        },
         cells::text("PV", "persistentVolumeName represents the name of the persistent volume to attach."),
         cells::text("Node", "nodeName represents the node that the volume should be attached to."),
         cells::boolean(
