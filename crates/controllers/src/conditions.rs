@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use k8s_openapi::{
     api::{
         apps::v1::{DaemonSetCondition, DeploymentCondition, ReplicaSetCondition},
+        autoscaling::v2::HorizontalPodAutoscalerCondition,
         core::v1::{NamespaceCondition, ReplicationControllerCondition},
     },
     apimachinery::pkg::apis::meta::v1::Time,
@@ -47,6 +48,7 @@ condition! {
     ReplicationControllerCondition {}
     DaemonSetCondition {}
     NamespaceCondition {}
+    HorizontalPodAutoscalerCondition {}
 }
 
 /// The condition of type `kind`.

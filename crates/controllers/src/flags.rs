@@ -29,21 +29,11 @@ pub const UNSUPPORTED_FLAGS: &[&str] = &[
     "enable-leader-migration",
     "external-cloud-volume-plugin",
     "flex-volume-plugin-dir",
-    "horizontal-pod-autoscaler-cpu-initialization-period",
-    "horizontal-pod-autoscaler-downscale-stabilization",
-    "horizontal-pod-autoscaler-initial-readiness-delay",
-    "horizontal-pod-autoscaler-tolerance",
     "leader-migration-config",
     "master",
     "min-compatibility-version",
     "node-cidr-mask-size-ipv4",
     "node-cidr-mask-size-ipv6",
-    "pv-recycler-increment-timeout-nfs",
-    "pv-recycler-minimum-timeout-hostpath",
-    "pv-recycler-minimum-timeout-nfs",
-    "pv-recycler-pod-template-filepath-hostpath",
-    "pv-recycler-pod-template-filepath-nfs",
-    "pv-recycler-timeout-increment-hostpath",
     "tls-cipher-suites",
     "tls-curve-preferences",
     "tls-sni-cert-key",
@@ -180,9 +170,39 @@ pub struct Flags {
     /// The period for syncing persistent volumes and persistent volume claims.
     #[arg(long, help_heading = "PersistentVolume flags", default_value = "15s", value_parser = seconds)]
     pub pvclaimbinder_sync_period: Duration,
+    /// The file path to a pod definition used as a template for HostPath persistent volume recycling.
+    #[arg(long, help_heading = "PersistentVolume flags", value_name = "FILE")]
+    pub pv_recycler_pod_template_filepath_hostpath: Option<PathBuf>,
+    /// The minimum ActiveDeadlineSeconds to use for a HostPath Recycler pod.
+    #[arg(long, help_heading = "PersistentVolume flags", default_value_t = 60)]
+    pub pv_recycler_minimum_timeout_hostpath: i64,
+    /// The increment of time added per Gi to ActiveDeadlineSeconds for a HostPath scrubber pod.
+    #[arg(long, help_heading = "PersistentVolume flags", default_value_t = 30)]
+    pub pv_recycler_timeout_increment_hostpath: i64,
+    /// The file path to a pod definition used as a template for NFS persistent volume recycling.
+    #[arg(long, help_heading = "PersistentVolume flags", value_name = "FILE")]
+    pub pv_recycler_pod_template_filepath_nfs: Option<PathBuf>,
+    /// The minimum ActiveDeadlineSeconds to use for an NFS Recycler pod.
+    #[arg(long, help_heading = "PersistentVolume flags", default_value_t = 300)]
+    pub pv_recycler_minimum_timeout_nfs: i64,
+    /// The increment of time added per Gi to ActiveDeadlineSeconds for an NFS scrubber pod.
+    #[arg(long, help_heading = "PersistentVolume flags", default_value_t = 30)]
+    pub pv_recycler_increment_timeout_nfs: i64,
     /// The period for syncing the number of pods in horizontal pod autoscaler.
     #[arg(long, help_heading = "HPA flags", default_value = "15s", value_parser = seconds)]
     pub horizontal_pod_autoscaler_sync_period: Duration,
+    /// The period for which autoscaler will look backwards and not scale down below any recommendation it made during that period.
+    #[arg(long, help_heading = "HPA flags", default_value = "5m", value_parser = seconds)]
+    pub horizontal_pod_autoscaler_downscale_stabilization: Duration,
+    /// The minimum change (from 1.0) in the desired-to-actual metrics ratio for the horizontal pod autoscaler to consider scaling.
+    #[arg(long, help_heading = "HPA flags", default_value_t = 0.1)]
+    pub horizontal_pod_autoscaler_tolerance: f64,
+    /// The period after pod start when CPU samples might be skipped.
+    #[arg(long, help_heading = "HPA flags", default_value = "5m", value_parser = seconds)]
+    pub horizontal_pod_autoscaler_cpu_initialization_period: Duration,
+    /// The period after pod start during which readiness changes will be treated as initial readiness.
+    #[arg(long, help_heading = "HPA flags", default_value = "30s", value_parser = seconds)]
+    pub horizontal_pod_autoscaler_initial_readiness_delay: Duration,
 
     #[command(flatten)]
     pub concurrency: Concurrency,

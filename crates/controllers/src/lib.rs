@@ -23,6 +23,7 @@ mod flags;
 mod garbage_collector;
 mod hash;
 mod history;
+mod horizontal_pod_autoscaler;
 mod job;
 mod namespace;
 mod node_fit;

@@ -3,8 +3,8 @@
 //! To add one: `docs/adding-a-controller.md`.
 use crate::{
     Concurrency, bootstrap_tokens, clusterrole_aggregation, cronjob, csr, daemonset, deployment, disruption, endpoints,
-    endpointslice, endpointslice_mirroring, garbage_collector, job, namespace, node_lifecycle, nodeipam, podgc,
-    protection, replicaset, resourcequota, root_ca,
+    endpointslice, endpointslice_mirroring, garbage_collector, horizontal_pod_autoscaler, job, namespace,
+    node_lifecycle, nodeipam, podgc, protection, replicaset, resourcequota, root_ca,
     runtime::{Controller, Registration, Setup},
     service_cidr, serviceaccount, serviceaccount_token, statefulset, taint_eviction, ttl, ttl_after_finished,
     volume_binder,
@@ -15,7 +15,6 @@ use std::sync::Arc;
 pub const NOT_YET: &[(&str, &str)] = &[
     ("device-taint-eviction-controller", "device-taint-eviction-controller"),
     ("ephemeral-volume-controller", "ephemeral-volume"),
-    ("horizontal-pod-autoscaler-controller", "horizontalpodautoscaling"),
     ("legacy-serviceaccount-token-cleaner-controller", "legacy-service-account-token-cleaner"),
     ("node-route-controller", "route"),
     ("persistentvolume-attach-detach-controller", "attachdetach"),
@@ -50,6 +49,7 @@ pub const ALL: &[Registration] = &[
     controller("node-ipam-controller", "nodeipam", "node-controller", "cidrAllocator", |_| 1, nodeipam::start),
     controller("node-lifecycle-controller", "nodelifecycle", "node-controller", "node-controller", |_| 4, node_lifecycle::start),
     controller("taint-eviction-controller", "taint-eviction-controller", "node-controller", "taint-eviction-controller", |_| 4, taint_eviction::start),
+    controller("horizontal-pod-autoscaler-controller", "horizontalpodautoscaling", "horizontal-pod-autoscaler", "horizontal-pod-autoscaler", |f| f.concurrent_horizontal_pod_autoscaler_syncs, horizontal_pod_autoscaler::start),
     controller("disruption-controller", "disruption", "disruption-controller", "controllermanager", |_| 1, disruption::start),
     controller("resourcequota-controller", "resourcequota", "resourcequota-controller", "resourcequota-controller", |f| f.concurrent_resource_quota_syncs, resourcequota::start),
     controller("clusterrole-aggregation-controller", "clusterrole-aggregation", "clusterrole-aggregation-controller", "clusterrole-aggregation-controller", |_| 5, clusterrole_aggregation::start),
@@ -138,7 +138,7 @@ mod tests {
         assert_eq!(selected(&["deployment"]).expect("known"), ["deployment-controller"]);
         let without = selected(&["*", "-deployment-controller"]).expect("known");
         assert_eq!(without.len(), all.len() - 1);
-        assert_eq!(selected(&["-horizontalpodautoscaling", "replicaset"]).expect("known"), ["replicaset-controller"]);
+        assert_eq!(selected(&["-attachdetach", "replicaset"]).expect("known"), ["replicaset-controller"]);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! leaves the cluster: the client's credentials. Source: `pkg/registry/core/pod/rest`, `pkg/kubelet/client`.
 mod html;
 mod location;
+mod log_socket;
 mod rewrite;
 mod transport;
 mod tunnel;
@@ -25,8 +26,9 @@ use apimachinery::{
     status::{Cause, Details},
 };
 use auth::Attributes;
+use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, header};
-use http_body_util::BodyExt;
+use http_body_util::{BodyExt, Full};
 use hyper::{body::Incoming, upgrade::OnUpgrade};
 
 /// Where a request goes.
@@ -57,6 +59,9 @@ pub async fn serve(
         ("pods", "log") if ctx.info.verb == "get" => match location::log(ctx, endpoint).await? {
             Some(destination) => destination,
             // No node yet: nothing was logged.
+            None if log_socket::is_wanted(&ctx.parts.headers) => {
+                return log_socket::answer(&ctx.parts.headers, upgrade, Full::<Bytes>::default());
+            }
             None => return Ok(text_response()),
         },
         ("pods", "log") => return Err(method_not_allowed()),
@@ -92,6 +97,9 @@ pub async fn serve(
         return Err(kubelet_error(ctx, answer).await);
     }
     let (parts, incoming) = answer.into_parts();
+    if log && log_socket::is_wanted(&ctx.parts.headers) {
+        return log_socket::answer(&ctx.parts.headers, upgrade, incoming);
+    }
     let mut response = Response::new(Body::Relayed(incoming));
     *response.status_mut() = parts.status;
     copy_headers(&parts.headers, response.headers_mut());
@@ -211,7 +219,8 @@ fn outgoing(ctx: &Ctx<'_>, destination: &Destination, body: RequestBody) -> Resu
     let mut request = Request::new(body);
     *request.method_mut() = ctx.parts.method.clone();
     *request.uri_mut() = uri;
-    let upgrading = wants_upgrade(&ctx.parts.headers);
+    // A log is always fetched as a plain response; who wants messages gets them from us.
+    let upgrading = wants_upgrade(&ctx.parts.headers) && ctx.info.subresource != "log";
     let headers = request.headers_mut();
     for (name, value) in &ctx.parts.headers {
         if forwarded(name) {

@@ -1,26 +1,37 @@
 //! Binds claims to volumes: the smallest free volume that will do, or the one that was chosen for the claim.
 //!
-//! A key without a namespace is a volume's, any other a claim's. Volumes are not made or deleted here: that is the
-//! work of external provisioners, which are asked by an annotation.
+//! A key without a namespace is a volume's, any other a claim's. Volumes are not made here: that is the work of external
+//! provisioners, which are asked by an annotation. What a claim leaves behind is dealt with by its volume's reclaim
+//! policy; files are removed here, as upstream's controller does it, for clusters of one machine.
 mod matching;
 mod plan;
+mod reclaim;
+mod recycler;
 #[cfg(test)]
 mod tests;
 
-use crate::runtime::{Controller, Failure, Plan, Setup};
+use crate::{
+    Flags,
+    runtime::{Controller, Failure, Plan, Setup},
+};
 use async_trait::async_trait;
 use client::{Cache, Key};
 use jiff::Timestamp;
 use k8s_openapi::api::{
-    core::v1::{PersistentVolume, PersistentVolumeClaim},
+    core::v1::{PersistentVolume, PersistentVolumeClaim, Pod},
     storage::v1::StorageClass,
 };
-use std::sync::Arc;
+use plan::OfVolume;
+use reclaim::Reclaim;
+use std::{io, path::Path, sync::Arc, time::Duration};
 
 struct VolumeBinder {
     claims: Cache<PersistentVolumeClaim>,
     volumes: Cache<PersistentVolume>,
     classes: Cache<StorageClass>,
+    pods: Cache<Pod>,
+    recycling: recycler::Settings,
+    period: Duration,
 }
 
 /// The claim a volume is or is to be bound to.
@@ -36,6 +47,7 @@ fn volume_of(claim: &PersistentVolumeClaim) -> Option<&str> {
 
 /// Start the PersistentVolume binder.
 pub fn start(setup: &mut Setup) -> Result<Arc<dyn Controller>, String> {
+    let recycling = recycling(&setup.flags)?;
     let claims = setup.watch_mapped::<PersistentVolumeClaim>(|claim, add| {
         add(Key::of(claim));
         volume_of(claim).into_iter().for_each(|name| add(Key::new("", name)));
@@ -62,7 +74,72 @@ pub fn start(setup: &mut Setup) -> Result<Arc<dyn Controller>, String> {
     let classes = setup.watch_changes::<StorageClass>(move |_, _, add| {
         waiting.list().iter().filter(|claim| volume_of(claim).is_none()).for_each(|claim| add(Key::of(&**claim)));
     });
-    Ok(Arc::new(VolumeBinder { claims, volumes, classes }))
+    let pods = setup.watch_mapped::<Pod>(|pod, add| {
+        let volume = pod.metadata.name.as_deref().and_then(|name| name.strip_prefix(recycler::PREFIX));
+        volume.into_iter().for_each(|name| add(Key::new("", name)));
+    });
+    let period = setup.flags.pvclaimbinder_sync_period;
+    Ok(Arc::new(VolumeBinder { claims, volumes, classes, pods, recycling, period }))
+}
+
+fn recycling(flags: &Flags) -> Result<recycler::Settings, String> {
+    let template = |file: Option<&Path>, minimum_s, per_gib_s| {
+        let pod = match file {
+            None => recycler::default_template(),
+            Some(file) => {
+                let text = std::fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
+                recycler::parse(&text).map_err(|error| format!("{}: {error}", file.display()))?
+            }
+        };
+        Ok::<_, String>(recycler::Template { pod, minimum_s, per_gib_s })
+    };
+    Ok(recycler::Settings {
+        host_path: template(
+            flags.pv_recycler_pod_template_filepath_hostpath.as_deref(),
+            flags.pv_recycler_minimum_timeout_hostpath,
+            flags.pv_recycler_timeout_increment_hostpath,
+        )?,
+        nfs: template(
+            flags.pv_recycler_pod_template_filepath_nfs.as_deref(),
+            flags.pv_recycler_minimum_timeout_nfs,
+            flags.pv_recycler_increment_timeout_nfs,
+        )?,
+    })
+}
+
+impl VolumeBinder {
+    async fn reclaim(&self, volume: &PersistentVolume, namesake: Option<&PersistentVolumeClaim>) -> Plan {
+        let name = volume.metadata.name.as_deref().unwrap_or_default();
+        let pod = format!("{}{name}", recycler::PREFIX);
+        let recycler = self.recycling.namespaces().into_iter().find_map(|namespace| self.pods.get(namespace, &pod));
+        let view = reclaim::View {
+            namesake,
+            pods: claim_of(volume).map(|claim| self.pods.list_in(&claim.namespace)).unwrap_or_default(),
+            recycler,
+            recycling: &self.recycling,
+            period: self.period,
+        };
+        match reclaim::reclaim(volume, &view) {
+            Reclaim::Plan(plan) => plan,
+            Reclaim::Remove(path) => match remove(Path::new(&path)).await {
+                Ok(()) => reclaim::deleted(volume),
+                Err(error) => reclaim::delete_failed(volume, &format!("{path}: {error}"), self.period),
+            },
+        }
+    }
+}
+
+/// Remove a file, or a folder with all that is in it; that there is none is as good.
+async fn remove(path: &Path) -> io::Result<()> {
+    let removed = match tokio::fs::symlink_metadata(path).await {
+        Ok(found) if found.is_dir() => tokio::fs::remove_dir_all(path).await,
+        Ok(_) => tokio::fs::remove_file(path).await,
+        Err(error) => Err(error),
+    };
+    match removed {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
 }
 
 #[async_trait]
@@ -71,7 +148,10 @@ impl Controller for VolumeBinder {
         if key.namespace.is_empty() {
             let Some(volume) = self.volumes.at(key) else { return Ok(Plan::nothing()) };
             let claim = claim_of(&volume).and_then(|key| self.claims.at(&key));
-            return Ok(plan::volume(&volume, claim.as_deref()));
+            return match plan::volume(&volume, claim.as_deref()) {
+                OfVolume::Plan(plan) => Ok(plan),
+                OfVolume::Reclaim => Ok(self.reclaim(&volume, claim.as_deref()).await),
+            };
         }
         let Some(claim) = self.claims.at(key) else { return Ok(Plan::nothing()) };
         let class = self.classes.get("", matching::class(&claim));

@@ -4,6 +4,7 @@
 //! names the volume, both say that they are bound.
 use super::{
     matching::{self, is_reserved},
+    reclaim::PROVISIONED_BY,
     volume_of,
 };
 use crate::runtime::{Plan, Write};
@@ -204,44 +205,64 @@ fn bind(plan: &mut Plan, volume: &PersistentVolume, claim: &PersistentVolumeClai
     }
 }
 
+/// What there is to do about a volume.
+pub enum OfVolume {
+    Plan(Plan),
+    /// Its claim is gone, and the volume says so: what follows is up to its reclaim policy.
+    Reclaim,
+}
+
 /// What to do about a volume whose reference names `claim`, if there is such a claim.
-pub fn volume(volume: &PersistentVolume, claim: Option<&PersistentVolumeClaim>) -> Plan {
+pub fn volume(volume: &PersistentVolume, claim: Option<&PersistentVolumeClaim>) -> OfVolume {
     let mut plan = Plan::nothing();
     let reference = volume.spec.as_ref().and_then(|spec| spec.claim_ref.as_ref());
     let uid = reference.and_then(|reference| reference.uid.as_ref()).filter(|uid| !uid.is_empty());
     let known = volume.status.as_ref().and_then(|status| status.phase.as_deref()).unwrap_or_default();
     let Some(uid) = uid else {
-        phase(&mut plan, volume, "Available");
-        return plan;
+        enter(&mut plan, volume, "Available", None);
+        return OfVolume::Plan(plan);
     };
-    match claim.filter(|claim| claim.metadata.uid.as_ref() == Some(uid)) {
-        None if matches!(known, "Released" | "Failed") => {}
-        None => phase(&mut plan, volume, "Released"),
+    let claim = claim.filter(|claim| claim.metadata.uid.as_ref() == Some(uid));
+    // What was made for a claim is of no use when that has got another one.
+    let is_bound_elsewhere = |claim: &PersistentVolumeClaim| {
+        volume_of(claim).is_some_and(|name| volume.metadata.name.as_deref() != Some(name))
+    };
+    let deletes =
+        volume.spec.as_ref().and_then(|spec| spec.persistent_volume_reclaim_policy.as_deref()) == Some("Delete");
+    let made_for_it = deletes && has(&volume.metadata, PROVISIONED_BY);
+    match claim.filter(|claim| !(made_for_it && is_bound_elsewhere(claim))) {
+        None if matches!(known, "Released" | "Failed") => return OfVolume::Reclaim,
+        None => drop(enter(&mut plan, volume, "Released", None)),
         Some(claim) if volume_of(claim).is_none() => {}
-        Some(claim) if volume_of(claim) == volume.metadata.name.as_deref() => phase(&mut plan, volume, "Bound"),
-        // The claim has got another one.
-        Some(_) => {
-            let mut free = volume.clone();
-            let by_us = free.metadata.annotations.as_mut().and_then(|all| all.remove(BY_US)).is_some();
-            if let Some(spec) = &mut free.spec {
-                if by_us {
-                    spec.claim_ref = None;
-                } else if let Some(reference) = &mut spec.claim_ref {
-                    reference.uid = None;
-                }
-            }
-            plan.write(Write::replace(&free));
-        }
+        Some(claim) if !is_bound_elsewhere(claim) => drop(enter(&mut plan, volume, "Bound", None)),
+        Some(_) => plan.write(unbind(volume)),
     }
-    plan
+    OfVolume::Plan(plan)
 }
 
-fn phase(plan: &mut Plan, volume: &PersistentVolume, phase: &str) {
+/// Free a volume from its claim; one that a user reserved stays so for a claim of that name.
+pub fn unbind(volume: &PersistentVolume) -> Write {
+    let mut free = volume.clone();
+    let by_us = free.metadata.annotations.as_mut().and_then(|all| all.remove(BY_US)).is_some();
+    if let Some(spec) = &mut free.spec {
+        if by_us {
+            spec.claim_ref = None;
+        } else if let Some(reference) = &mut spec.claim_ref {
+            reference.uid = None;
+        }
+    }
+    Write::replace(&free)
+}
+
+/// Write a volume's phase, and what the status says of it; whether that was not known.
+pub fn enter(plan: &mut Plan, volume: &PersistentVolume, phase: &str, message: Option<&str>) -> bool {
     let known = volume.status.clone().unwrap_or_default();
     if known.phase.as_deref() == Some(phase) {
-        return;
+        return false;
     }
     let (metadata, spec) = (volume.metadata.clone(), volume.spec.clone());
-    let status = PersistentVolumeStatus { phase: Some(phase.to_owned()), message: None, reason: None, ..known };
+    let (phase, message) = (Some(phase.to_owned()), message.map(str::to_owned));
+    let status = PersistentVolumeStatus { phase, message, reason: None, ..known };
     plan.write(Write::replace_status(&PersistentVolume { metadata, spec, status: Some(status) }).or_gone());
+    true
 }

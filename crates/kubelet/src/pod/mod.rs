@@ -4,6 +4,7 @@ pub mod cleanup;
 pub mod hooks;
 pub mod kill;
 pub mod resize;
+mod resize_events;
 pub mod start;
 pub mod sysctls;
 pub mod worker;

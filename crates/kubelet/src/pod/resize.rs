@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{Container, Pod, ResourceRequirements};
 
-use super::kill;
+use super::{kill, resize_events};
 use crate::container_config::linux_resources;
 use crate::kubelet::Kubelet;
 use crate::observed::{self, Observed, State};
@@ -42,6 +42,10 @@ pub struct Allocation {
     pub pending: Option<Pending>,
     /// Why the last change could not be carried out.
     pub failure: Option<String>,
+    /// The generation of the spec that is being carried out, until all running containers have what it says.
+    started: Option<i64>,
+    /// The generation of the spec that was last refused.
+    refused: Option<i64>,
 }
 
 /// What follows [`carry_out`].
@@ -58,6 +62,11 @@ impl Allocation {
         self.applied.get(id)
     }
 
+    /// Whether a change has begun that some container has not seen yet.
+    pub fn is_in_progress(&self) -> bool {
+        self.started.is_some()
+    }
+
     /// The pod with the resources it has been allocated: those it asks for, where the node has them.
     pub fn settle(&mut self, kubelet: &Kubelet, pod: &Arc<Pod>) -> Arc<Pod> {
         if self.allocated.is_empty() {
@@ -69,10 +78,25 @@ impl Allocation {
             return pod.clone();
         }
         let used = kubelet.pods.used_beside(spec::uid(pod));
-        self.pending = refusal(resources::pod_requests(pod), used, kubelet.allocatable);
-        if self.pending.is_none() {
-            self.allocated = all(pod).map(|c| (c.name.clone(), wanted(c))).collect();
-            return pod.clone();
+        let generation = pod.metadata.generation.unwrap_or_default();
+        match refusal(resources::pod_requests(pod), used, kubelet.allocatable) {
+            None => {
+                self.pending = None;
+                self.allocated = all(pod).map(|c| (c.name.clone(), wanted(c))).collect();
+                self.started = Some(generation);
+                kubelet.pod_event(pod, false, "ResizeStarted", &resize_events::started(pod, generation));
+                return pod.clone();
+            }
+            // How much others use may change: only what becomes of the pod is news.
+            Some(now) => {
+                let known = self.pending.as_ref().is_some_and(|before| before.infeasible == now.infeasible);
+                if !known || self.refused != Some(generation) {
+                    let message = resize_events::pending(pod, generation, &now);
+                    kubelet.pod_event(pod, true, &format!("Resize{}", now.reason()), &message);
+                }
+                self.refused = Some(generation);
+                self.pending = Some(now);
+            }
         }
         let mut held = (**pod).clone();
         let lists = held.spec.as_mut().map(|s| s.containers.iter_mut().chain(s.init_containers.iter_mut().flatten()));
@@ -80,6 +104,18 @@ impl Allocation {
             container.resources = self.allocated.get(&container.name).cloned();
         }
         Arc::new(held)
+    }
+}
+
+impl Allocation {
+    /// Says that a change is done, once what had to be restarted for it runs again.
+    fn complete(&mut self, kubelet: &Kubelet, pod: &Pod, seen: &Observed) {
+        let runs = |c: &Container| seen.container(&c.name).is_some_and(|c| c.state == State::Running);
+        if spec::spec(pod).containers.iter().all(runs)
+            && let Some(generation) = self.started.take()
+        {
+            kubelet.pod_event(pod, false, "ResizeCompleted", &resize_events::completed(pod, generation));
+        }
     }
 }
 
@@ -158,17 +194,20 @@ pub async fn carry_out(kubelet: &Kubelet, pod: &Pod, seen: &Observed, allocation
     allocation.adopted.clear();
     let waits = allocation.pending.as_ref().is_some_and(|pending| !pending.infeasible);
     if changed.is_empty() {
+        allocation.complete(kubelet, pod, seen);
         return if waits { Outcome::Again } else { Outcome::Done };
     }
     // Limits of the pod that grow have to grow first; those that shrink are refused here and follow below.
     let first = kubelet.cgroups.make_pod(pod);
     let mut failure = None;
+    let mut restarts = false;
     for (running, container) in changed {
         let new = wanted(container);
         let old = allocation.applied.get(&running.id).cloned().unwrap_or_default();
         let done = if wants_restart(container, &old, &new) {
             let ip = seen.sandboxes.first().and_then(|s| s.ips.first()).cloned().unwrap_or_default();
             let message = format!("Container {} resize requires restart", container.name);
+            restarts = true;
             kill::container(kubelet, pod, running, &ip, &message, kill::spec_grace(pod)).await
         } else {
             let linux =
@@ -186,7 +225,14 @@ pub async fn carry_out(kubelet: &Kubelet, pod: &Pod, seen: &Observed, allocation
     if let Err(error) = kubelet.cgroups.set_burstable(kubelet.pods.burstable_cpu_milli()) {
         tracing::warn!(%error, "cannot give the burstable pods their share of the CPUs");
     }
+    if let Some(error) = failure.as_ref().filter(|now| allocation.failure.as_ref() != Some(now)) {
+        let generation = allocation.started.or(pod.metadata.generation).unwrap_or_default();
+        kubelet.pod_event(pod, true, "ResizeError", &resize_events::failed(pod, generation, error));
+    }
     allocation.failure = failure;
+    if !restarts && allocation.failure.is_none() {
+        allocation.complete(kubelet, pod, seen);
+    }
     if waits || allocation.failure.is_some() { Outcome::Again } else { Outcome::Done }
 }
 

@@ -53,7 +53,7 @@ pub fn all(view: &View<'_>, status: &PodStatus) -> Vec<PodCondition> {
     ];
     let resize = [
         (RESIZE_PENDING, view.allocation.pending.as_ref().map(|p| (p.reason(), p.message.clone()))),
-        (RESIZE_IN_PROGRESS, view.allocation.failure.as_ref().map(|message| ("Error", message.clone()))),
+        (RESIZE_IN_PROGRESS, in_progress(view)),
     ];
     let resize = resize.into_iter().filter_map(|(type_, told)| {
         let (reason, message) = told?;
@@ -80,6 +80,13 @@ pub fn all(view: &View<'_>, status: &PodStatus) -> Vec<PodCondition> {
         });
     }
     conditions
+}
+
+fn in_progress(view: &View<'_>) -> Option<(&'static str, String)> {
+    match &view.allocation.failure {
+        Some(message) => Some(("Error", message.clone())),
+        None => view.allocation.is_in_progress().then(Default::default),
+    }
 }
 
 fn list(kind: &str, names: &[&str]) -> Option<String> {

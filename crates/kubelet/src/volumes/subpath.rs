@@ -1,7 +1,7 @@
 //! subPath mounts: a part of a volume, bound to a place of its own so that the container cannot move it.
 //!
-//! The path is opened step by step below the volume without following links, and what was opened is what is
-//! bound: a link that appears between check and use changes nothing.
+//! Links are followed as long as they stay in the volume; one that leads out of it, or starts at the root, fails.
+//! What was opened is what is bound: a link that appears between check and use changes nothing.
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
@@ -48,7 +48,7 @@ pub fn bind(
 
 fn open(volume: &Path, sub_path: &str) -> io::Result<OwnedFd> {
     let root = rustix::fs::open(volume, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
-    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
     let flags = OFlags::PATH | OFlags::CLOEXEC;
     match rustix::fs::openat2(&root, sub_path, flags, Mode::empty(), resolve) {
         Err(rustix::io::Errno::NOENT) => {
