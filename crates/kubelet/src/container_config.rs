@@ -192,9 +192,12 @@ fn mounts(input: &Input<'_>, lookup: &dyn Fn(&str) -> Option<String>) -> Result<
         let host_path = match sub_path.is_empty() {
             true => path.clone(),
             false => {
-                volumes::subpath::bind(&pod_dir, &mount.name, path, &container.name, index, &sub_path).map_err(|e| {
+                let bound = volumes::subpath::bind(&pod_dir, &mount.name, path, &container.name, index, &sub_path);
+                bound.map_err(|error| {
+                    // What was found in the volume is not told: it may be the host's.
+                    tracing::warn!(pod = %spec::describe(pod), container = %container.name, %error, "subPath");
                     format!(
-                        "failed to prepare subPath for volumeMount \"{}\" of container \"{}\": {e}",
+                        "failed to prepare subPath for volumeMount \"{}\" of container \"{}\"",
                         mount.name, container.name
                     )
                 })?

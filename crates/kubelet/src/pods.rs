@@ -10,8 +10,8 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::kubelet::Kubelet;
-use crate::pod::admission;
 use crate::pod::worker::{Desired, Worker};
+use crate::pod::{admission, preemption};
 use crate::resources::{self, Amounts};
 use crate::spec;
 use crate::status::Verdict;
@@ -27,9 +27,24 @@ struct Entry {
 }
 
 impl Entry {
+    /// Whether the pod takes no resources any more. One that was told to end does until nothing of it runs.
+    fn is_over(&self, pod: &Pod) -> bool {
+        let says_so = self.is_done() || spec::is_terminal(pod);
+        says_so && (self.ended || self.sentence.borrow().is_none())
+    }
+
     fn is_done(&self) -> bool {
         self.status.as_ref().is_some_and(|s| matches!(s.phase.as_deref(), Some("Failed" | "Succeeded")))
     }
+}
+
+/// What becomes of a pod that is new here.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Admission {
+    Welcome,
+    Refused(Verdict),
+    /// Others are ending for it.
+    Waits,
 }
 
 /// The workers by pod uid, and the API's mirrors of static pods by namespace and name.
@@ -162,13 +177,14 @@ impl Pods {
         self.workers.lock().get(uid).is_none_or(|entry| entry.ended)
     }
 
-    /// Decides whether a pod that does not run yet may, and counts it in if so.
-    pub fn admit(&self, kubelet: &Kubelet, pod: &Pod) -> Option<Verdict> {
+    /// Decides whether a pod that does not run yet may, and counts it in if so. For a critical one others are told to
+    /// end if that makes the room it lacks.
+    pub fn admit(&self, kubelet: &Kubelet, pod: &Pod) -> Admission {
         let mut workers = self.workers.lock();
         let node = kubelet.node.as_ref().and_then(|cache| cache.get("", &kubelet.config.node_name));
         let active = |(uid, entry): (&String, &Entry)| {
             let other = entry.desired.borrow().clone()?;
-            (entry.admitted && !entry.is_done() && !spec::is_terminal(&other) && uid != spec::uid(pod)).then_some(other)
+            (entry.admitted && !entry.is_over(&other) && uid != spec::uid(pod)).then_some(other)
         };
         let others: Vec<Arc<Pod>> = workers.iter().filter_map(active).collect();
         let view = admission::View {
@@ -179,10 +195,15 @@ impl Pods {
             others: &others,
         };
         let verdict = kubelet.pressure.refuses(pod).or_else(|| admission::admit(pod, &view));
+        let admission = match verdict {
+            Some(verdict) if spec::is_critical(pod) => make_room(kubelet, &workers, pod, &view, verdict),
+            Some(verdict) => Admission::Refused(verdict),
+            None => Admission::Welcome,
+        };
         if let Some(entry) = workers.get_mut(spec::uid(pod)) {
-            entry.admitted = verdict.is_none();
+            entry.admitted = matches!(admission, Admission::Welcome);
         }
-        verdict
+        admission
     }
 
     /// CPU that the burstable pods here ask for together, in milli-CPU.
@@ -222,5 +243,48 @@ impl Pods {
             Some(mirror) => mirrors.insert(key, mirror),
             None => mirrors.remove(&key),
         };
+    }
+}
+
+/// Have others end for a critical pod that was refused, if it lacks nothing but what they have.
+fn make_room(
+    kubelet: &Kubelet,
+    workers: &BTreeMap<String, Entry>,
+    pod: &Pod,
+    view: &admission::View<'_>,
+    verdict: Verdict,
+) -> Admission {
+    let shortages = admission::shortages(pod, view);
+    if shortages.is_empty() || admission::refused_anyway(pod, view).is_some() {
+        return Admission::Refused(verdict);
+    }
+    let needs: Vec<_> =
+        shortages.iter().map(|short| preemption::Need { name: short.name, amount: short.missing() }).collect();
+    let entry = |other: &Arc<Pod>| workers.get(spec::uid(other));
+    let is_ending = |other: &&Arc<Pod>| {
+        other.metadata.deletion_timestamp.is_some()
+            || entry(other).is_some_and(|entry| entry.sentence.borrow().is_some())
+    };
+    let (ending, staying): (Vec<_>, Vec<_>) = view.others.iter().partition(is_ending);
+    let needs = preemption::without(&needs, ending.iter().copied());
+    if needs.is_empty() {
+        return Admission::Waits;
+    }
+    let staying: Vec<Arc<Pod>> = staying.into_iter().cloned().collect();
+    match preemption::victims(pod, &staying, &needs) {
+        Ok(victims) => {
+            for victim in &victims {
+                let verdict = preemption::verdict();
+                kubelet.pod_event(victim, true, &verdict.reason, &verdict.message);
+                if let Some(entry) = entry(victim) {
+                    entry.sentence.send_replace(Some(verdict));
+                }
+            }
+            Admission::Waits
+        }
+        Err(why) => {
+            let message = format!("Unexpected error while attempting to recover from admission failure: {why}");
+            Admission::Refused(Verdict::new("UnexpectedAdmissionError", &message))
+        }
     }
 }

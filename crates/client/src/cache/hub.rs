@@ -37,8 +37,14 @@ impl Caches {
     pub fn selected<K: Kept<DynamicType = ()>>(&self, selection: &Selection) -> Cache<K> {
         let mut kinds = self.kinds.lock();
         let entry = kinds.entry((TypeId::of::<K>(), selection.clone()));
-        let cache = entry
-            .or_insert_with(|| Box::new(Cache::<K>::start(Api::all(self.client.clone()), selection, &self.shutdown)));
+        let cache = entry.or_insert_with(|| {
+            let cache = Cache::<K>::start(Api::all(self.client.clone()), selection, &self.shutdown);
+            // Only one that holds all objects can say that it has seen a change of any.
+            if *selection == Selection::default() {
+                self.settled.lock().insert(K::url_path(&(), None), Arc::new(cache.clone()));
+            }
+            Box::new(cache)
+        });
         match cache.downcast_ref::<Cache<K>>() {
             Some(cache) => cache.clone(),
             None => unreachable!("caches are kept under the type of what they hold"),
@@ -55,5 +61,29 @@ impl Caches {
     pub fn set<K: Kept<DynamicType = ()>>(&self, cache: Cache<K>) {
         self.settled.lock().insert(K::url_path(&(), None), Arc::new(cache.clone()));
         self.kinds.lock().insert((TypeId::of::<K>(), Selection::default()), Box::new(cache));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use k8s_openapi::api::core::v1::Pod;
+
+    #[tokio::test]
+    async fn a_cache_of_all_objects_says_what_it_has_seen() {
+        let silent = tower::service_fn(|_: http::Request<kube::client::Body>| {
+            std::future::pending::<Result<http::Response<kube::client::Body>, std::convert::Infallible>>()
+        });
+        let caches = Caches::new(kube::Client::new(silent, "default"), CancellationToken::new());
+        let some = Selection { labels: Some("app=a".into()), fields: None };
+        let _some = caches.selected::<Pod>(&some);
+        assert!(caches.settled("/api/v1/pods").is_none());
+        let all = caches.of::<Pod>();
+        let settled = caches.settled("/api/v1/pods").expect("it is known by its path");
+        assert!(!settled.reached("5"));
+        let mut pod = Pod::default();
+        pod.metadata.resource_version = Some("5".into());
+        all.apply(pod);
+        assert!(settled.reached("5") && !settled.reached("6"));
     }
 }

@@ -7,6 +7,7 @@ mod errors;
 mod fixture;
 mod main_job;
 mod node;
+mod node_limits;
 mod official_clients;
 mod restart;
 mod runtime;

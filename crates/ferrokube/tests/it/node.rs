@@ -3,7 +3,7 @@
 use crate::{
     components::{Parts, control_plane_on, flag},
     fixture::{Cluster, eventually, http_get, kill, run},
-    needs_containers,
+    needs_containers, node_limits,
 };
 use std::fs;
 
@@ -271,6 +271,11 @@ const EVENTS: &[(&str, &str, &str)] = &[
         "Container image \"ferrokube.local/none:1\" is not present with pull policy of Never",
     ),
     ("Failed", "wrong", "Error: configmap \"none\" not found"),
+    (
+        "ResizeCompleted",
+        "live",
+        "Pod resize completed: {\"containers\":[{\"name\":\"a\",\"resources\":{\"limits\":{\"cpu\":\"300m\"",
+    ),
     ("FailedMount", "unmounted", "MountVolume.SetUp failed for volume \"v\" : configmap \"none\" not found"),
 ];
 
@@ -281,6 +286,7 @@ fn pods_behave_as_upstreams() {
     let file = cluster.data_dir().join("pods.yaml");
     fs::write(&file, PODS.replace("IMAGE", IMAGE)).expect("written");
     cluster.kubectl(&["create", "-f", &file.to_string_lossy()]);
+    let limits = node_limits::begin(&cluster, IMAGE);
     // Told at once: no refresh of a minute's period is waited for.
     cluster.wait_for(&["pod", "live"], "{.status.phase}", "Running");
     cluster.kubectl(&["label", "pod", "live", "mark=after", "--overwrite"]);
@@ -327,6 +333,7 @@ fn pods_behave_as_upstreams() {
         ("/sys/fs/cgroup/cpu.max", "30000 100000\n")
     };
     assert_eq!(exec(&["cat", path]), want, "the container's CPU limit");
+    node_limits::end(&cluster, &limits);
 }
 
 const BOOTSTRAP: &str = r#"

@@ -21,6 +21,17 @@ pub struct View<'a> {
 
 /// `None`: the pod is welcome.
 pub fn admit(pod: &Pod, view: &View<'_>) -> Option<Verdict> {
+    let lacks = || shortages(pod, view).into_iter().next().map(|short| short.verdict());
+    features(pod, view).or_else(lacks).or_else(|| placement(pod, view))
+}
+
+/// Why the pod is not welcome, whatever resources there are.
+pub fn refused_anyway(pod: &Pod, view: &View<'_>) -> Option<Verdict> {
+    features(pod, view).or_else(|| placement(pod, view))
+}
+
+/// What the node does not allow, or cannot do.
+fn features(pod: &Pod, view: &View<'_>) -> Option<Verdict> {
     if let Some(message) = super::sysctls::forbidden(pod, view.unsafe_sysctls) {
         return Some(Verdict::new("SysctlForbidden", &message));
     }
@@ -32,27 +43,11 @@ pub fn admit(pod: &Pod, view: &View<'_>) -> Option<Verdict> {
         let message = "SupplementalGroupsPolicy=Strict is not supported in this node";
         return Some(Verdict::new("SupplementalGroupsPolicyNotSupported", message));
     }
-    let out_of = |name: &str, asked: i64, used: i64, capacity: i64| {
-        let text =
-            format!("Node didn't have enough resource: {name}, requested: {asked}, used: {used}, capacity: {capacity}");
-        Verdict::new(&format!("OutOf{name}"), &text)
-    };
-    let count = view.others.len();
-    if count + 1 > view.max_pods {
-        return Some(out_of("pods", 1, as_i64(count), as_i64(view.max_pods)));
-    }
-    let used =
-        view.others.iter().map(|other| resources::pod_requests(other)).fold(Amounts::default(), |sum, more| Amounts {
-            cpu_milli: sum.cpu_milli.saturating_add(more.cpu_milli),
-            memory_bytes: sum.memory_bytes.saturating_add(more.memory_bytes),
-        });
-    let asked = resources::pod_requests(pod);
-    if asked.cpu_milli > 0 && used.cpu_milli.saturating_add(asked.cpu_milli) > view.allocatable.cpu_milli {
-        return Some(out_of("cpu", asked.cpu_milli, used.cpu_milli, view.allocatable.cpu_milli));
-    }
-    if asked.memory_bytes > 0 && used.memory_bytes.saturating_add(asked.memory_bytes) > view.allocatable.memory_bytes {
-        return Some(out_of("memory", asked.memory_bytes, used.memory_bytes, view.allocatable.memory_bytes));
-    }
+    None
+}
+
+/// Why the pod should not be on this node, or cannot be beside the others.
+fn placement(pod: &Pod, view: &View<'_>) -> Option<Verdict> {
     if let Some(node) = view.node
         && !spec::is_static(pod)
         && !fits(pod, node)
@@ -67,6 +62,52 @@ pub fn admit(pod: &Pod, view: &View<'_>) -> Option<Verdict> {
         })
     });
     clash.then(|| predicate("NodePorts", "node(s) didn't have free ports for the requested pod ports"))
+}
+
+/// A resource of which the node has too little left.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shortage {
+    pub name: &'static str,
+    /// Pods, milli-CPU or bytes.
+    pub asked: i64,
+    pub used: i64,
+    pub capacity: i64,
+}
+
+impl Shortage {
+    /// What others would have to leave.
+    pub fn missing(&self) -> i64 {
+        self.asked.saturating_sub(self.capacity.saturating_sub(self.used))
+    }
+
+    fn verdict(&self) -> Verdict {
+        let Shortage { name, asked, used, capacity } = self;
+        let text =
+            format!("Node didn't have enough resource: {name}, requested: {asked}, used: {used}, capacity: {capacity}");
+        Verdict::new(&format!("OutOf{name}"), &text)
+    }
+}
+
+/// What the node lacks for the pod.
+pub fn shortages(pod: &Pod, view: &View<'_>) -> Vec<Shortage> {
+    let used =
+        view.others.iter().map(|other| resources::pod_requests(other)).fold(Amounts::default(), |sum, more| Amounts {
+            cpu_milli: sum.cpu_milli.saturating_add(more.cpu_milli),
+            memory_bytes: sum.memory_bytes.saturating_add(more.memory_bytes),
+        });
+    let asked = resources::pod_requests(pod);
+    let (count, most) = (as_i64(view.others.len()), as_i64(view.max_pods));
+    let all = [
+        Shortage { name: "pods", asked: 1, used: count, capacity: most },
+        Shortage { name: "cpu", asked: asked.cpu_milli, used: used.cpu_milli, capacity: view.allocatable.cpu_milli },
+        Shortage {
+            name: "memory",
+            asked: asked.memory_bytes,
+            used: used.memory_bytes,
+            capacity: view.allocatable.memory_bytes,
+        },
+    ];
+    all.into_iter().filter(|one| one.asked > 0 && one.used.saturating_add(one.asked) > one.capacity).collect()
 }
 
 /// Whether the runtime can keep a container out of the groups its image lists (KEP-3619).

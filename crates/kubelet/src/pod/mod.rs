@@ -3,6 +3,7 @@ pub mod admission;
 pub mod cleanup;
 pub mod hooks;
 pub mod kill;
+pub mod preemption;
 pub mod resize;
 mod resize_events;
 pub mod start;

@@ -265,3 +265,42 @@ async fn an_evicted_pod_fails_with_its_reason_and_condition() {
     assert!(bed.kubelet.pods.active().is_empty());
     assert!(!bed.kubelet.pods.end("other", Verdict::new("Evicted", "")), "there is no such pod");
 }
+
+#[tokio::test]
+async fn a_critical_pod_waits_until_others_have_made_room() {
+    let bed = Bed::new();
+    let named = |uid: &str, priority: i32, cpu: i32| {
+        let mut pod = pod(&format!(
+            "{{priority: {priority}, containers: [{{name: {uid}, image: a, resources: {{requests: {{cpu: {cpu}}}}}}}]}}"
+        ));
+        (pod.metadata.uid, pod.metadata.name) = (Some(uid.to_owned()), Some(uid.to_owned()));
+        pod
+    };
+    let status = |uid: &str| {
+        let found = bed.kubelet.pods.all().into_iter().find(|pod| pod.metadata.uid.as_deref() == Some(uid));
+        found.and_then(|pod| pod.status.clone()).unwrap_or_default()
+    };
+    let until = async |what: &str, holds: &dyn Fn() -> bool| {
+        let look = async {
+            while !holds() {
+                bed.kubelet.pods.wake_all();
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(DEADLINE, look).await.unwrap_or_else(|_| panic!("{what}: {:?}", bed.runtime.calls.lock()));
+    };
+    bed.set(&named("low", 0, 3));
+    until("one runs", &|| running(&status("low"))).await;
+    bed.calls();
+    bed.set(&named("critical", 2_000_000_000, 2));
+    until("the critical one runs", &|| running(&status("critical"))).await;
+    let low = status("low");
+    assert_eq!((low.phase.as_deref(), low.reason.as_deref()), (Some("Failed"), Some("Preempting")));
+    let calls = bed.calls();
+    let at = |call: &str| calls.iter().position(|one| one == call).unwrap_or_else(|| panic!("{call}: {calls:?}"));
+    assert!(at("stop low-0") < at("create critical-0"), "{calls:?}");
+    // There is nobody left who would give way.
+    bed.set(&named("another", 2_000_000_000, 3));
+    until("there is no room for another", &|| status("another").phase.as_deref() == Some("Failed")).await;
+    assert_eq!(status("another").reason.as_deref(), Some("UnexpectedAdmissionError"));
+}

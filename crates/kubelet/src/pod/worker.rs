@@ -19,6 +19,7 @@ use crate::env::NodeHas;
 use crate::kubelet::Kubelet;
 use crate::observed::{Observed, observe};
 use crate::plan::{self, Plan};
+use crate::pods::Admission;
 use crate::probes::Probers;
 use crate::spec::{self, Kind};
 use crate::status::writer::{Target, Writer};
@@ -27,6 +28,8 @@ use crate::volumes::{self, Mounted, content};
 
 /// After a failure of the runtime or a volume.
 const RETRY: Duration = Duration::from_secs(2);
+/// A critical pod looks again after this whether those that end for it have ended.
+const MAKING_ROOM: Duration = Duration::from_millis(200);
 /// Volumes whose content comes from the API are brought up to date that often (upstream's sync period).
 const REFRESH: Duration = Duration::from_secs(60);
 /// Volumes that cannot be made are tried again after this, then after twice as long, and so on.
@@ -167,10 +170,14 @@ async fn round(kubelet: &Arc<Kubelet>, pod: &Arc<Pod>, gone: bool, ends: Option<
         return end(kubelet, pod, gone, grace_s, seen, memory).await;
     }
     if !memory.admitted && memory.verdict.is_none() && !spec::is_terminal(pod) && !seen.is_running() {
-        memory.verdict = kubelet.pods.admit(kubelet, pod);
-        if let Some(verdict) = &mut memory.verdict {
-            kubelet.pod_event(pod, true, &verdict.reason, &verdict.message);
-            verdict.message.insert_str(0, "Pod was rejected: ");
+        match kubelet.pods.admit(kubelet, pod) {
+            Admission::Welcome => {}
+            Admission::Waits => return Next::Wait(Some(MAKING_ROOM)),
+            Admission::Refused(mut verdict) => {
+                kubelet.pod_event(pod, true, &verdict.reason, &verdict.message);
+                verdict.message.insert_str(0, "Pod was rejected: ");
+                memory.verdict = Some(verdict);
+            }
         }
     }
     if !memory.admitted && seen.is_running() {
