@@ -102,15 +102,15 @@ impl Drop for Seat {
 struct Waiting<'a> {
     control: &'a FlowControl,
     level: &'a Arc<str>,
-    queue: u64,
-    id: u64,
+    /// Its receiver lives until the place is given back: a seat that is given meanwhile is then known to have been.
+    ticket: Ticket,
     seated: bool,
 }
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         if !self.seated {
-            self.control.seats.lock().give_up(self.level, self.queue, self.id);
+            self.control.seats.lock().give_up(self.level, self.ticket.queue, self.ticket.id);
         }
     }
 }
@@ -179,9 +179,10 @@ impl FlowControl {
         match entered {
             Entered::Seated => {}
             Entered::TurnedAway => return None,
-            Entered::Waiting(Ticket { id, queue, seat }) => {
-                let mut waiting = Waiting { control: self, level: &class.level, queue, id, seated: false };
+            Entered::Waiting(ticket) => {
+                let mut waiting = Waiting { control: self, level: &class.level, ticket, seated: false };
                 let limit = limit.min(limits::QUEUE_WAIT);
+                let seat = &mut waiting.ticket.seat;
                 waiting.seated = matches!(tokio::time::timeout(limit, seat).await, Ok(Ok(())));
                 if !waiting.seated {
                     return None;
