@@ -160,19 +160,25 @@ fn conditions(schema: &Value, levels: &[Value], now: &str) -> Option<Vec<Value>>
     Some(all)
 }
 
-async fn tell(app: &App, client: &kube::Client) {
+/// Writes the conditions that are not as they should be.
+pub(super) async fn tell(app: &App, client: &kube::Client) {
     let levels = stored(app, LEVELS);
     let now = apimachinery::time::rfc3339(jiff::Timestamp::now());
-    for schema in stored(app, SCHEMAS) {
-        let Some(conditions) = conditions(&schema, &levels, &now) else { continue };
-        let (name, version) = (&schema["metadata"]["name"], &schema["metadata"]["resourceVersion"]);
-        let path = format!("{}/{}/status", collection(SCHEMAS), name.as_str().unwrap_or_default());
-        let patch = json!({"metadata": {"resourceVersion": version}, "status": {"conditions": conditions}});
-        match super::merge_patch(client, &path, &patch).await {
-            // It changed or went meanwhile, and is looked at again for that.
-            Ok(_) | Err(kube::Error::Api(_)) => {}
-            Err(error) => tracing::warn!(%error, %name, "the status of a flow schema could not be written"),
-        }
+    let writes = stored(app, SCHEMAS).into_iter().filter_map(|schema| {
+        let conditions = conditions(&schema, &levels, &now)?;
+        Some(write_conditions(client, schema, conditions))
+    });
+    futures::future::join_all(writes).await;
+}
+
+async fn write_conditions(client: &kube::Client, schema: Value, conditions: Vec<Value>) {
+    let (name, version) = (&schema["metadata"]["name"], &schema["metadata"]["resourceVersion"]);
+    let path = format!("{}/{}/status", collection(SCHEMAS), name.as_str().unwrap_or_default());
+    let patch = json!({"metadata": {"resourceVersion": version}, "status": {"conditions": conditions}});
+    match super::merge_patch(client, &path, &patch).await {
+        // It changed or went meanwhile, and is looked at again for that.
+        Ok(_) | Err(kube::Error::Api(_)) => {}
+        Err(error) => tracing::warn!(%error, %name, "the status of a flow schema could not be written"),
     }
 }
 

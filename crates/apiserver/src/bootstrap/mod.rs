@@ -70,6 +70,7 @@ pub async fn run(app: &Arc<App>, client: &kube::Client, place: &Place) -> Result
         ensure(client, "/apis/scheduling.k8s.io/v1/priorityclasses", name, &class).await?;
     }
     flow_control::ensure(app, client).await?;
+    flow_control::tell(app, client).await;
     publish_authentication(app, client).await?;
     if app.registry.store("services/specs").is_none() {
         return Ok(());
