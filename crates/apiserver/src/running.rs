@@ -236,6 +236,10 @@ fn build(
         disable: flags.disable_admission_plugins.clone(),
     })?;
     let (limiter, flow_control) = concurrency(&flags, registry.clone())?;
+    let metrics = Metrics::default();
+    if let Some(control) = &flow_control {
+        control.register(&metrics.registry);
+    }
     let resources: Vec<_> = registry.stores().iter().map(|s| s.resource.clone()).collect();
     Ok(App {
         discovery: ArcSwap::from_pointee(Discovery::new(&resources, &external_address(&flags, external))),
@@ -249,7 +253,7 @@ fn build(
         admission,
         limiter,
         flow_control,
-        metrics: Metrics::default(),
+        metrics,
         health: Health::default(),
         services,
         kubelets: KubeletTransport::new(&flags)?,

@@ -5,6 +5,7 @@
 //! lists and writes with many watchers as several.
 //! Sources: "API Priority and Fairness", KEP-1040.
 mod matching;
+mod metrics;
 mod seats;
 
 use crate::{limits, request_info::RequestInfo};
@@ -13,7 +14,9 @@ use arc_swap::ArcSwap;
 use auth::UserInfo;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use k8s_openapi::api::flowcontrol::v1::{FlowSchema, PolicyRulesWithSubjects, PriorityLevelConfiguration};
+use metrics::Metrics;
 use parking_lot::Mutex;
+use prometheus_client::metrics::counter::Counter;
 use seats::{Entered, Limits, Queuing, Seats, Ticket};
 use serde::de::DeserializeOwned;
 use std::{
@@ -42,6 +45,7 @@ struct Schema {
     uid: HeaderValue,
     level: Arc<str>,
     flows_by: FlowsBy,
+    dispatched: Counter,
     rules: Vec<PolicyRulesWithSubjects>,
 }
 
@@ -63,8 +67,10 @@ struct Plan {
 pub struct Class {
     schema_uid: HeaderValue,
     level_uid: HeaderValue,
+    schema: Arc<str>,
     level: Arc<str>,
     exempt: bool,
+    dispatched: Counter,
     /// Hash of the flow it belongs to.
     flow: u64,
 }
@@ -82,6 +88,7 @@ pub struct FlowControl {
     lookup: Arc<dyn Lookup>,
     /// Requests that may be handled at once, of all levels together.
     total: usize,
+    metrics: Metrics,
     plan: ArcSwap<Plan>,
     seats: Arc<Mutex<Seats>>,
     replanning: Mutex<()>,
@@ -118,8 +125,14 @@ impl Drop for Waiting<'_> {
 impl FlowControl {
     /// `total` seats are shared out among the levels that `lookup` finds.
     pub fn new(lookup: Arc<dyn Lookup>, total: usize) -> Self {
-        let control =
-            FlowControl { lookup, total, plan: ArcSwap::default(), seats: Arc::default(), replanning: Mutex::new(()) };
+        let control = FlowControl {
+            lookup,
+            total,
+            metrics: Metrics::default(),
+            plan: ArcSwap::default(),
+            seats: Arc::default(),
+            replanning: Mutex::new(()),
+        };
         control.replan();
         control
     }
@@ -143,9 +156,15 @@ impl FlowControl {
     fn replan(&self) {
         // Before the objects: what changes meanwhile is looked at again.
         let at = self.version();
-        let (plan, limits) = plan(at, read(&*self.lookup, SCHEMAS), read(&*self.lookup, LEVELS), self.total);
+        let (schemas, levels) = (read(&*self.lookup, SCHEMAS), read(&*self.lookup, LEVELS));
+        let (plan, limits) = plan(at, schemas, levels, self.total, &self.metrics);
+        self.metrics.set_nominal(limits.iter().map(|(level, l)| (&**level, l.guaranteed + l.lendable)));
         self.seats.lock().configure(limits);
         self.plan.store(Arc::new(plan));
+    }
+
+    pub fn register(&self, registry: &telemetry::metrics::Registry) {
+        self.metrics.register(registry);
     }
 
     pub fn classify(&self, info: &RequestInfo<'_>, user: &UserInfo) -> Option<Class> {
@@ -164,8 +183,10 @@ impl FlowControl {
         Some(Class {
             schema_uid: schema.uid.clone(),
             level_uid: level.uid.clone(),
+            schema: schema.name.clone(),
             level: schema.level.clone(),
             exempt: level.exempt,
+            dispatched: schema.dispatched.clone(),
             flow: flow.finish(),
         })
     }
@@ -173,22 +194,29 @@ impl FlowControl {
     /// Waits for a seat no longer than `limit`; `None` when there is none.
     pub async fn enter(&self, class: &Class, limit: Duration) -> Option<Seat> {
         if class.exempt {
+            class.dispatched.inc();
             return Some(Seat(None));
         }
         let entered = self.seats.lock().enter(&class.level, class.flow);
+        let reject = |why| self.metrics.reject(&class.level, &class.schema, why);
         match entered {
             Entered::Seated => {}
-            Entered::TurnedAway => return None,
+            Entered::TurnedAway(why) => {
+                reject(why);
+                return None;
+            }
             Entered::Waiting(ticket) => {
                 let mut waiting = Waiting { control: self, level: &class.level, ticket, seated: false };
                 let limit = limit.min(limits::QUEUE_WAIT);
                 let seat = &mut waiting.ticket.seat;
                 waiting.seated = matches!(tokio::time::timeout(limit, seat).await, Ok(Ok(())));
                 if !waiting.seated {
+                    reject("time-out");
                     return None;
                 }
             }
         }
+        class.dispatched.inc();
         Some(Seat(Some((self.seats.clone(), class.level.clone()))))
     }
 }
@@ -216,6 +244,7 @@ fn plan(
     mut schemas: Vec<FlowSchema>,
     mut levels: Vec<PriorityLevelConfiguration>,
     total: usize,
+    metrics: &Metrics,
 ) -> (Plan, Vec<(Arc<str>, Limits)>) {
     for initial in bootstrap::flow_schemas().into_iter().filter(|s| s.mandatory).map(|s| s.object) {
         if !schemas.iter().any(|s| s.metadata.name == initial.metadata.name) {
@@ -251,7 +280,9 @@ fn plan(
             Some("ByNamespace") => FlowsBy::Namespace,
             _ => FlowsBy::Nothing,
         };
-        plan.schemas.push(Schema { name: name.into(), uid, level, flows_by, rules: spec.rules.unwrap_or_default() });
+        let dispatched = metrics.dispatched(&level, &name);
+        let rules = spec.rules.unwrap_or_default();
+        plan.schemas.push(Schema { name: name.into(), uid, level, flows_by, dispatched, rules });
     }
     (plan, seats)
 }
@@ -290,7 +321,7 @@ mod tests {
     #[test]
     fn seats_of_the_initial_levels() {
         let levels = bootstrap::priority_levels().into_iter().map(|l| l.object).collect();
-        let (plan, limits) = plan((0, 0), Vec::new(), levels, 600);
+        let (plan, limits) = plan((0, 0), Vec::new(), levels, 600, &Metrics::default());
         let seats: BTreeMap<&str, (usize, usize)> =
             limits.iter().map(|(name, l)| (&**name, (l.guaranteed + l.lendable, l.lendable))).collect();
         let wanted = [

@@ -67,10 +67,14 @@ pub struct Ticket {
     pub seat: oneshot::Receiver<()>,
 }
 
+const NO_SEAT: &str = "concurrency-limit";
+const QUEUE_FULL: &str = "queue-full";
+
 pub enum Entered {
     Seated,
     Waiting(Ticket),
-    TurnedAway,
+    /// Why, as metrics call it.
+    TurnedAway(&'static str),
 }
 
 /// The queues of a flow: `hash` read as numbers below `queues`, `queues - 1` and so on, each the rank of a queue
@@ -116,16 +120,16 @@ impl Seats {
 
     /// `flow` is the hash of who shares queues.
     pub fn enter(&mut self, name: &str, flow: u64) -> Entered {
-        let Some(level) = self.levels.get_mut(name) else { return Entered::TurnedAway };
+        let Some(level) = self.levels.get_mut(name) else { return Entered::TurnedAway(NO_SEAT) };
         if level.queues.is_empty() && level.take(self.pool, &mut self.lent) {
             return Entered::Seated;
         }
-        let Some(queuing) = level.limits.queuing else { return Entered::TurnedAway };
+        let Some(queuing) = level.limits.queuing else { return Entered::TurnedAway(NO_SEAT) };
         let length = |queue: &u64| level.queues.get(queue).map_or(0, VecDeque::len);
-        let Some(queue) = deal(flow, queuing).into_iter().min_by_key(length) else { return Entered::TurnedAway };
-        if length(&queue) >= queuing.length {
-            return Entered::TurnedAway;
-        }
+        let shortest = deal(flow, queuing).into_iter().min_by_key(length);
+        let Some(queue) = shortest.filter(|queue| length(queue) < queuing.length) else {
+            return Entered::TurnedAway(QUEUE_FULL);
+        };
         self.waiters += 1;
         let (id, (sender, seat)) = (self.waiters, oneshot::channel());
         level.queues.entry(queue).or_default().push_back(Waiter { id, seat: sender });
@@ -229,7 +233,7 @@ mod tests {
         match seats.enter(level, flow) {
             Entered::Waiting(ticket) => ticket,
             Entered::Seated => panic!("seated"),
-            Entered::TurnedAway => panic!("turned away"),
+            Entered::TurnedAway(why) => panic!("turned away: {why}"),
         }
     }
 
@@ -238,7 +242,7 @@ mod tests {
         let mut seats = seats(&[("a", 1, 0, ONE_QUEUE)]);
         assert!(matches!(seats.enter("a", 0), Entered::Seated));
         let (mut first, mut second) = (wait(&mut seats, "a", 0), wait(&mut seats, "a", 0));
-        assert!(matches!(seats.enter("a", 0), Entered::TurnedAway));
+        assert!(matches!(seats.enter("a", 0), Entered::TurnedAway(QUEUE_FULL)));
         seats.leave("a");
         assert!(first.seat.try_recv().is_ok() && second.seat.try_recv().is_err());
         seats.leave("a");
@@ -252,12 +256,12 @@ mod tests {
         let mut seats = seats(&[("a", 1, 0, None), ("b", 1, 1, None)]);
         assert!(matches!(seats.enter("a", 0), Entered::Seated));
         assert!(matches!(seats.enter("a", 0), Entered::Seated));
-        assert!(matches!(seats.enter("a", 0), Entered::TurnedAway));
+        assert!(matches!(seats.enter("a", 0), Entered::TurnedAway(NO_SEAT)));
         assert!(matches!(seats.enter("b", 0), Entered::Seated));
-        assert!(matches!(seats.enter("b", 0), Entered::TurnedAway));
+        assert!(matches!(seats.enter("b", 0), Entered::TurnedAway(NO_SEAT)));
         seats.leave("a");
         assert!(matches!(seats.enter("b", 0), Entered::Seated));
-        assert!(matches!(seats.enter("a", 0), Entered::TurnedAway));
+        assert!(matches!(seats.enter("a", 0), Entered::TurnedAway(NO_SEAT)));
     }
 
     #[test]
@@ -305,7 +309,7 @@ mod tests {
         assert!(waiting.seat.try_recv().is_ok());
         seats.leave("a");
         seats.configure(Vec::new());
-        assert!(matches!(seats.enter("a", 0), Entered::TurnedAway));
+        assert!(matches!(seats.enter("a", 0), Entered::TurnedAway(NO_SEAT)));
     }
 
     #[test]

@@ -71,6 +71,9 @@ async fn who_finds_no_seat_is_told_when_to_come_back() {
     assert_eq!(text(&headers, "retry-after"), "1");
     assert_eq!(text(&headers, "content-type"), "text/plain; charset=utf-8");
     assert_eq!(text(&headers, "x-kubernetes-pf-flowschema-uid"), made["metadata"]["uid"].as_str().unwrap());
+    let (_, _, metrics) = get(&cluster.client, "/metrics").await;
+    let counted = "apiserver_flowcontrol_rejected_requests_total{priority_level=\"shut\",flow_schema=\"joe\",reason=\"concurrency-limit\"} 1";
+    assert!(metrics.contains(counted), "{metrics}");
     // Its rules are for resources.
     assert_eq!(get(&joe, "/version").await.0, 200);
     // A change counts from the next request on.
