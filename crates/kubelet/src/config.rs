@@ -75,7 +75,6 @@ const NOT_ACTED_ON: &[&str] = &[
     "runOnce",
     "runtimeRequestTimeout",
     "serializeImagePulls",
-    "serverTLSBootstrap",
     "showHiddenMetricsForVersion",
     "shutdownGracePeriod",
     "shutdownGracePeriodByPodPriority",
@@ -109,6 +108,8 @@ struct File {
     healthz_bind_address: Option<IpAddr>,
     tls_cert_file: Option<PathBuf>,
     tls_private_key_file: Option<PathBuf>,
+    #[serde(rename = "serverTLSBootstrap")]
+    server_tls_bootstrap: Option<bool>,
     authentication: Authentication,
     authorization: Authorization,
     static_pod_path: Option<PathBuf>,
@@ -252,6 +253,8 @@ pub struct Config {
     pub healthz_port: u16,
     pub tls_cert_file: Option<PathBuf>,
     pub tls_private_key_file: Option<PathBuf>,
+    /// Ask for serving certificates by request, unless one is given.
+    pub server_tls_bootstrap: bool,
     pub client_ca_file: Option<PathBuf>,
     pub anonymous_auth: bool,
     pub token_webhook: bool,
@@ -436,6 +439,7 @@ fn combine(flags: &Flags, file: File) -> Result<Config, Error> {
         healthz_port: flags.healthz_port.or(file.healthz_port).unwrap_or(10248),
         tls_cert_file: flags.tls_cert_file.clone().or(file.tls_cert_file),
         tls_private_key_file: flags.tls_private_key_file.clone().or(file.tls_private_key_file),
+        server_tls_bootstrap: file.server_tls_bootstrap.unwrap_or(false),
         client_ca_file: flags.client_ca_file.clone().or(file.authentication.x509.client_ca_file),
         anonymous_auth: flags.anonymous_auth.or(file.authentication.anonymous.enabled).unwrap_or(false),
         token_webhook: flags.authentication_token_webhook.or(file.authentication.webhook.enabled).unwrap_or(true),

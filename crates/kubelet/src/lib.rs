@@ -6,6 +6,7 @@
 #![allow(missing_docs)]
 mod backoff;
 mod bootstrap;
+mod certificates;
 mod cgroups;
 mod config;
 mod container_config;

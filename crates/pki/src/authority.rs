@@ -343,6 +343,15 @@ pub fn covers(cert_pem: &str, request: &Request, days: i64) -> bool {
         && request.ips.iter().all(|ip| has(&|n| matches!(n, Alternative::IPAddress(found) if *found == octets(ip))))
 }
 
+/// From when until when a certificate is valid, in seconds since the epoch; `None` if it is none.
+pub fn valid_between(cert_pem: &str) -> Option<(i64, i64)> {
+    use x509_parser::prelude::{FromDer, X509Certificate};
+    let block = pem::parse(cert_pem).ok()?;
+    let (_, certificate) = X509Certificate::from_der(block.contents()).ok()?;
+    let validity = certificate.validity();
+    Some((validity.not_before.timestamp(), validity.not_after.timestamp()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -408,6 +417,9 @@ mod tests {
         let pair = ca.issue(&request).expect("certificate");
         assert!(covers(&pair.cert_pem, &request, 30));
         assert!(!covers(&pair.cert_pem, &request, 400), "it expires before");
+        let (from, until) = valid_between(&pair.cert_pem).expect("a certificate");
+        assert!((until - from) / 86_400 >= 365, "{from} {until}");
+        assert_eq!(valid_between("no certificate"), None);
         request.ips.push(IpAddr::from_str("192.0.2.8").expect("address"));
         assert!(!covers(&pair.cert_pem, &request, 30), "an address is missing");
     }

@@ -9,7 +9,7 @@ pub mod kubeconfig;
 pub mod service_account;
 pub mod tls;
 
-pub use authority::{Authority, Pair, Request, Usage, certificate_request, covers, self_signed};
+pub use authority::{Authority, Pair, Request, Usage, certificate_request, covers, self_signed, valid_between};
 pub use files::{write_private, write_public};
 pub use key::PrivateKey;
 

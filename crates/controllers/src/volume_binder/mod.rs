@@ -12,7 +12,7 @@ mod tests;
 
 use crate::{
     Flags,
-    runtime::{Controller, Failure, Plan, Setup},
+    runtime::{Controller, Failure, Plan, Setup, Write},
 };
 use async_trait::async_trait;
 use client::{Cache, Key};
@@ -108,14 +108,28 @@ fn recycling(flags: &Flags) -> Result<recycler::Settings, String> {
 }
 
 impl VolumeBinder {
+    /// The pod that empties a volume.
+    fn recycler(&self, volume: &str) -> Option<Arc<Pod>> {
+        let pod = format!("{}{volume}", recycler::PREFIX);
+        self.recycling.namespaces().into_iter().find_map(|namespace| self.pods.get(namespace, &pod))
+    }
+
+    /// The volume is gone: what still empties it has nothing left to do.
+    fn forget(&self, volume: &str) -> Plan {
+        let mut plan = Plan::nothing();
+        let pod = self.recycler(volume).filter(|pod| recycler::is_made_here(pod, &self.recycling));
+        if let Some(pod) = pod.filter(|pod| pod.metadata.deletion_timestamp.is_none()) {
+            plan.write(Write::delete(&*pod, None));
+        }
+        plan
+    }
+
     async fn reclaim(&self, volume: &PersistentVolume, namesake: Option<&PersistentVolumeClaim>) -> Plan {
         let name = volume.metadata.name.as_deref().unwrap_or_default();
-        let pod = format!("{}{name}", recycler::PREFIX);
-        let recycler = self.recycling.namespaces().into_iter().find_map(|namespace| self.pods.get(namespace, &pod));
         let view = reclaim::View {
             namesake,
             pods: claim_of(volume).map(|claim| self.pods.list_in(&claim.namespace)).unwrap_or_default(),
-            recycler,
+            recycler: self.recycler(name),
             recycling: &self.recycling,
             period: self.period,
         };
@@ -146,7 +160,7 @@ async fn remove(path: &Path) -> io::Result<()> {
 impl Controller for VolumeBinder {
     async fn reconcile(&self, key: &Key, _now: Timestamp) -> Result<Plan, Failure> {
         if key.namespace.is_empty() {
-            let Some(volume) = self.volumes.at(key) else { return Ok(Plan::nothing()) };
+            let Some(volume) = self.volumes.at(key) else { return Ok(self.forget(&key.name)) };
             let claim = claim_of(&volume).and_then(|key| self.claims.at(&key));
             return match plan::volume(&volume, claim.as_deref()) {
                 OfVolume::Plan(plan) => Ok(plan),

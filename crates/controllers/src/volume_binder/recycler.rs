@@ -107,6 +107,15 @@ pub fn is_for(pod: &Pod, wanted: &Pod) -> bool {
     source(pod) == source(wanted)
 }
 
+/// Whether a pod was made from a template of ours.
+pub fn is_made_here(pod: &Pod, settings: &Settings) -> bool {
+    let programs = |pod: &Pod| -> Option<Vec<_>> {
+        let containers = pod.spec.as_ref()?.containers.iter();
+        Some(containers.map(|c| (c.name.clone(), c.image.clone(), c.command.clone(), c.args.clone())).collect())
+    };
+    [&settings.host_path, &settings.nfs].into_iter().any(|template| programs(&template.pod) == programs(pod))
+}
+
 fn timeout_s(volume: &PersistentVolume, template: &Template) -> i64 {
     let capacity = volume.spec.as_ref().and_then(|spec| spec.capacity.as_ref()?.get("storage"));
     let bytes = capacity.and_then(|size| quantity::of(size).ok()).map_or(0, |size| size.value());

@@ -192,5 +192,10 @@ fn large_volumes_may_take_longer() {
         recycler::pod(&volume, &recycling())?.spec?.active_deadline_seconds
     };
     assert_eq!((of("1Gi"), of("10Gi")), (Some(60), Some(300)));
+    let volume: Arc<PersistentVolume> = object("metadata: {name: v}\nspec: {hostPath: {path: /tmp/x}}");
+    let mut pod = recycler::pod(&volume, &recycling()).expect("a pod");
+    assert!(recycler::is_made_here(&pod, &recycling()));
+    pod.spec.as_mut().expect("a spec").containers[0].image = Some("other".into());
+    assert!(!recycler::is_made_here(&pod, &recycling()));
     assert!(recycler::parse("{spec: {containers: []}}").is_err());
 }

@@ -402,6 +402,7 @@ fn node_of_processes(cluster: Cluster) -> Parts {
             flag("bootstrap-kubeconfig", bootstrap_file),
             flag("root-dir", data.join("kubelet")),
             flag("cert-dir", data.join("kubelet/pki")),
+            "--rotate-server-certificates=true".into(),
             format!("--hostname-override={name}"),
             format!("--node-ip={node_ip}"),
         ],
@@ -418,6 +419,18 @@ fn node_of_processes(cluster: Cluster) -> Parts {
         ],
     );
     parts
+}
+
+/// The kubelet serves nothing before an administrator has said yes.
+fn approve_serving_certificate(cluster: &Cluster) {
+    let signer = "spec.signerName=kubernetes.io/kubelet-serving";
+    let names = ["get", "csr", "--field-selector", signer, "-o", "jsonpath={.items[*].metadata.name}"];
+    let mut name = String::new();
+    eventually("a serving certificate is asked for", || {
+        name = cluster.kubectl(&names);
+        if name.is_empty() { Err("there is no request".into()) } else { Ok(()) }
+    });
+    cluster.kubectl(&["certificate", "approve", &name]);
 }
 
 #[test]
@@ -443,7 +456,10 @@ fn kubelet_and_proxy_alone_survive_kill_9() {
         });
         assert_eq!(all(&parts.cluster), before, "containers were restarted");
     };
+    approve_serving_certificate(&parts.cluster);
     works(&parts, "first");
+    assert!(parts.cluster.data_dir().join("kubelet/pki/kubelet-server-current.pem").exists());
+    // The certificate is there after a crash: nobody has to approve another.
     parts.crash("kubelet");
     works(&parts, "second");
     // What happens to services while nobody looks is caught up with.

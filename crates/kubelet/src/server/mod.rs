@@ -10,6 +10,7 @@ mod metrics;
 pub mod node_usage;
 mod query;
 mod routes;
+mod serving_certificate;
 pub mod stats;
 mod streams;
 mod tls;
@@ -23,8 +24,9 @@ use std::time::Duration;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use k8s_openapi::api::core::v1::Pod;
 use rustls::pki_types::CertificateDer;
+use tls::Current;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
@@ -81,14 +83,34 @@ struct Server {
 pub async fn serve(state: Arc<State>, shutdown: CancellationToken) -> Result<(), Error> {
     let address = SocketAddr::new(state.config.address, state.config.port);
     let listener = TcpListener::bind(address).await.map_err(|source| Error::Listen { address, source })?;
-    let tls = TlsAcceptor::from(Arc::new(tls::configuration(&state.config)?));
+    let tls = certificate(&state, &shutdown)?;
     let auth = auth::Auth::new(&state.config, state.client.clone())?;
     let server =
         Arc::new(Server { state, auth, node: node_usage::Sampler::default(), started: jiff::Timestamp::now() });
     tracing::info!(%address, "serving the kubelet's API");
-    let handle = |stream| connection(stream, tls.clone(), server.clone());
+    let handle = |stream| {
+        let (tls, server) = (tls.borrow().clone().map(TlsAcceptor::from), server.clone());
+        async move {
+            match tls {
+                Some(tls) => connection(stream, tls, server).await,
+                None => tracing::warn!("a connection is refused: no serving certificate available for the kubelet"),
+            }
+        }
+    };
     serving::listener::accept(listener, MAX_CONNECTIONS, shutdown, handle).await;
     Ok(())
+}
+
+/// The certificate to serve with: a file's or a self-signed one for good, or those that are asked for one after another.
+fn certificate(state: &State, shutdown: &CancellationToken) -> Result<watch::Receiver<Current>, Error> {
+    let config = &state.config;
+    let by_request = config.server_tls_bootstrap && config.tls_cert_file.is_none();
+    let Some(client) = state.client.clone().filter(|_| by_request) else {
+        return Ok(watch::channel(Some(Arc::new(tls::configuration(config)?))).1);
+    };
+    let (sender, current) = watch::channel(None);
+    tokio::spawn(serving_certificate::keep(config.clone(), client, sender, shutdown.clone()));
+    Ok(current)
 }
 
 async fn connection(stream: TcpStream, tls: TlsAcceptor, server: Arc<Server>) {

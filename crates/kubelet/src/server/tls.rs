@@ -1,5 +1,6 @@
 //! The server's certificate: the configured one, or a self-signed one kept in the certificate folder.
 use std::path::Path;
+use std::sync::Arc;
 
 use super::Error;
 use crate::config::Config;
@@ -8,6 +9,9 @@ const CERTIFICATE: &str = "kubelet.crt";
 const KEY: &str = "kubelet.key";
 /// A self-signed certificate that would not last that long is made anew.
 const DAYS_LEFT: i64 = 30;
+
+/// The settings for new connections; `None`: there is no certificate yet.
+pub type Current = Option<Arc<rustls::ServerConfig>>;
 
 /// TLS settings; client certificates are verified where a CA for them is configured.
 ///
@@ -18,8 +22,16 @@ pub fn configuration(config: &Config) -> Result<rustls::ServerConfig, Error> {
         (Some(certificate), Some(key)) => (read(certificate)?, read(key)?),
         _ => self_signed(config)?,
     };
+    with_certificate(config, &certificate, &key)
+}
+
+/// TLS settings with this certificate and key, in PEM.
+///
+/// # Errors
+/// They are of no use, or the authority of client certificates is not.
+pub fn with_certificate(config: &Config, certificate: &str, key: &str) -> Result<rustls::ServerConfig, Error> {
     let client_ca = config.client_ca_file.as_deref().map(read).transpose()?;
-    Ok(pki::tls::server_config(&certificate, &key, client_ca.as_deref())?)
+    Ok(pki::tls::server_config(certificate, key, client_ca.as_deref())?)
 }
 
 fn read(path: &Path) -> Result<String, Error> {
