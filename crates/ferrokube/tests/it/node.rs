@@ -394,10 +394,18 @@ fn node_of_processes(cluster: Cluster) -> Parts {
     bootstrap["users"][0]["user"] = serde_json::json!({"token": "abcdef.0123456789abcdef"});
     let bootstrap_file = data.join("bootstrap.kubeconfig");
     fs::write(&bootstrap_file, bootstrap.to_string()).expect("written");
+    // Without a certificate of its own it asks for one.
+    let given = fs::read_to_string(data.join("kubelet/config.json")).expect("the kubelet's configuration");
+    let mut file: serde_json::Value = serde_json::from_str(&given).expect("JSON");
+    for name in ["tlsCertFile", "tlsPrivateKeyFile"] {
+        file.as_object_mut().expect("an object").remove(name);
+    }
+    let kubelet_file = data.join("kubelet-alone.json");
+    fs::write(&kubelet_file, file.to_string()).expect("written");
     parts.start(
         "kubelet",
         vec![
-            flag("config", data.join("kubelet/config.json")),
+            flag("config", kubelet_file),
             flag("kubeconfig", data.join("kubelet.kubeconfig")),
             flag("bootstrap-kubeconfig", bootstrap_file),
             flag("root-dir", data.join("kubelet")),
