@@ -189,6 +189,7 @@ impl Pods {
         let others: Vec<Arc<Pod>> = workers.iter().filter_map(active).collect();
         let view = admission::View {
             allocatable: kubelet.allocatable,
+            allocatable_disk_bytes: kubelet.allocatable_disk_bytes,
             max_pods: usize::try_from(kubelet.config.max_pods).unwrap_or(0),
             node: node.as_deref(),
             unsafe_sysctls: &kubelet.config.allowed_unsafe_sysctls,

@@ -9,9 +9,12 @@ use crate::resources::{self, Amounts};
 use crate::spec;
 use crate::status::Verdict;
 
+const DISK: &str = "ephemeral-storage";
+
 /// What the node has for pods, and the pods that are here already.
 pub struct View<'a> {
     pub allocatable: Amounts,
+    pub allocatable_disk_bytes: i64,
     pub max_pods: usize,
     pub node: Option<&'a Node>,
     /// Sysctls, or prefixes of them ending in `*`, that are allowed beside the safe ones.
@@ -106,6 +109,12 @@ pub fn shortages(pod: &Pod, view: &View<'_>) -> Vec<Shortage> {
             used: used.memory_bytes,
             capacity: view.allocatable.memory_bytes,
         },
+        Shortage {
+            name: DISK,
+            asked: resources::pod_request(pod, DISK),
+            used: view.others.iter().map(|other| resources::pod_request(other, DISK)).fold(0, i64::saturating_add),
+            capacity: view.allocatable_disk_bytes,
+        },
     ];
     all.into_iter().filter(|one| one.asked > 0 && one.used.saturating_add(one.asked) > one.capacity).collect()
 }
@@ -188,6 +197,7 @@ mod tests {
         ))];
         let view = View {
             allocatable: Amounts { cpu_milli: 2000, memory_bytes: 1 << 30 },
+            allocatable_disk_bytes: 1 << 30,
             max_pods: 2,
             node: Some(&node),
             unsafe_sysctls: &[],
@@ -197,6 +207,10 @@ mod tests {
             ("{containers: [{name: a}]}", None),
             ("{containers: [{name: a, resources: {requests: {cpu: 2}}}]}", Some("OutOfcpu")),
             ("{containers: [{name: a, resources: {requests: {memory: 2Gi}}}]}", Some("OutOfmemory")),
+            (
+                "{containers: [{name: a, resources: {requests: {ephemeral-storage: 2Gi}}}]}",
+                Some("OutOfephemeral-storage"),
+            ),
             ("{nodeSelector: {a: c}, containers: [{name: a}]}", Some("NodeAffinity")),
             ("{nodeSelector: {a: b}, containers: [{name: a}]}", None),
             ("{containers: [{name: a, ports: [{containerPort: 1, hostPort: 80}]}]}", Some("NodePorts")),

@@ -14,7 +14,7 @@ use crate::status::{Ending, Verdict};
 /// A resource of which the node has too little left.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Need {
-    /// `pods`, `cpu` or `memory`.
+    /// `pods`, `cpu`, `memory` or `ephemeral-storage`.
     pub name: &'static str,
     /// What is missing: pods, milli-CPU or bytes.
     pub amount: i64,
@@ -33,7 +33,8 @@ fn freed(pod: &Pod, name: &str) -> i64 {
     match name {
         "pods" => 1,
         "cpu" => resources::pod_requests(pod).cpu_milli,
-        _ => resources::pod_requests(pod).memory_bytes,
+        "memory" => resources::pod_requests(pod).memory_bytes,
+        other => resources::pod_request(pod, other),
     }
 }
 
