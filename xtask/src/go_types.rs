@@ -223,7 +223,8 @@ impl<'a> Image<'a> {
                 number,
                 pointer: self.kind(field.type_at)? == KIND_POINTER,
                 always: !options.contains("omitempty") && !options.contains("omitzero"),
-                wrapped: type_.starts_with('[') && !repeated,
+                // Upstream's tags call many plain lists optional; only list types with a name are messages.
+                wrapped: type_.starts_with('[') && !repeated && self.is_named(field.type_at)?,
             };
             message.fields.push(MessageField {
                 name: name.to_owned(),

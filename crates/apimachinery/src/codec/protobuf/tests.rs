@@ -35,6 +35,25 @@ fn body(api_version: &str, kind: &str, raw: Vec<u8>) -> Vec<u8> {
 }
 
 #[test]
+fn lists_are_repeated_records_whatever_their_tag_says() {
+    let all = bytes(22, [bytes(1, ""), bytes(2, "Exists"), bytes(3, ""), bytes(4, "")].concat());
+    let one = bytes(22, [bytes(1, "k"), bytes(2, "Equal"), bytes(3, "v"), bytes(4, "NoSchedule")].concat());
+    let gate = bytes(38, bytes(1, "example.com/gate"));
+    let raw = bytes(2, [all, one, gate].concat());
+    let want = json!({"apiVersion": "v1", "kind": "Pod", "spec": {
+        "tolerations": [{"operator": "Exists"}, {"key": "k", "operator": "Equal", "value": "v", "effect": "NoSchedule"}],
+        "schedulingGates": [{"name": "example.com/gate"}],
+    }});
+    let decoded = to_json(&body("v1", "Pod", raw)).unwrap();
+    assert_eq!(decoded, want);
+    // And out again: what Go reads is what it wrote.
+    let encoded = from_json(decoded.as_object().unwrap()).unwrap();
+    assert_eq!(to_json(&encoded).unwrap(), want);
+    let raw = unknown(&encoded).unwrap().raw.to_vec();
+    assert!(raw.windows(10).any(|w| w == [0xb2, 0x01, 0x08, 0x12, 0x06, b'E', b'x', b'i', b's', b't']), "{raw:x?}");
+}
+
+#[test]
 fn a_lease_as_the_scheduler_renews_it() {
     let time = bytes(8, [int(1, 1_700_000_000), int(2, 0)].concat());
     let meta = [
