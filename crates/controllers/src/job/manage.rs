@@ -112,7 +112,7 @@ impl Work<'_> {
         } else {
             (0..count).map(|_| make(self.pod(None))).collect()
         };
-        self.plan.batch(writes);
+        self.starts.extend(writes);
     }
 
     /// The first `count` indexes that nothing has come of yet.

@@ -50,6 +50,8 @@ pub(super) struct Work<'a> {
     pub lost: BTreeSet<i32>,
     /// The last failed pod of each index that is to be tried again.
     pub held: BTreeMap<i32, Arc<Pod>>,
+    /// Pods to start, after all else.
+    pub starts: Vec<Write>,
     pub plan: Plan,
     pub now: Timestamp,
 }
@@ -99,6 +101,7 @@ pub fn plan(view: &View, now: Timestamp) -> Plan {
         done: BTreeSet::new(),
         lost: BTreeSet::new(),
         held: BTreeMap::new(),
+        starts: Vec::new(),
         plan,
         now,
     };
@@ -129,6 +132,10 @@ impl Work<'_> {
             }
         }
         self.track(target);
+        // Pods that cannot be made (a quota, a namespace that goes away) do not hold up what has ended: its finalizers
+        // would keep it, and the namespace, forever.
+        let starts = std::mem::take(&mut self.starts);
+        self.plan.batch(starts);
     }
 
     pub fn is_suspended(&self) -> bool {

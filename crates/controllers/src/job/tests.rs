@@ -23,6 +23,13 @@ fn pod(name: &str, phase: &str, index: Option<i32>) -> String {
 }
 
 #[test]
+fn what_has_ended_is_accounted_for_before_anything_is_started() {
+    let text = planned("parallelism: 1, completions: 2", "", &pod("a", "Succeeded", None));
+    let before_the_start = text.split("create Pod").next().unwrap_or_default();
+    assert!(before_the_start.contains("uncountedTerminatedPods") && text.contains("create Pod"), "{text}");
+}
+
+#[test]
 fn pods_are_started_up_to_parallelism_and_what_is_missing() {
     assert_eq!(planned("parallelism: 3, completions: 5", "", "").matches("create Pod default/j-").count(), 3);
     assert_eq!(planned("parallelism: 3, completions: 5", "succeeded: 4", "").matches("create Pod").count(), 1);
