@@ -3,9 +3,10 @@
 //!
 //! The inputs: `v1.36.*-local/_definitions.json` of the PyPI package `kubernetes-validate` (upstream's OpenAPI
 //! definitions), the `src` folder of the crate `k8s-pb`, and an official kubectl for linux/amd64 of the same or the
-//! next minor version. `xtask layout <kubectl>` writes how the pod template is laid out in Go, from a kubectl of
-//! exactly our minor version. Which fields were left without a number is reported; alpha types may be.
+//! next minor version. `xtask layout <kubectl>` writes how the pod template is laid out in Go, and `xtask order <kubectl>`
+//! the order of all fields in Go, from a kubectl of exactly our minor version. Which fields were left without a number is reported; alpha types may be.
 mod definitions;
+mod field_order;
 mod go_layout;
 mod go_types;
 mod model;
@@ -23,8 +24,10 @@ fn main() -> anyhow::Result<()> {
     match args.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         ["schema", definitions, k8s_pb, kubectl] => schema(definitions.as_ref(), k8s_pb.as_ref(), kubectl.as_ref()),
         ["layout", kubectl] => layout(kubectl.as_ref()),
+        ["order", kubectl] => order(kubectl.as_ref()),
         _ => bail!(
-            "usage: xtask schema <_definitions.json> <k8s-pb source folder> <kubectl executable>, or layout <kubectl executable>"
+            "usage: xtask schema <_definitions.json> <k8s-pb source folder> <kubectl executable>, layout <kubectl executable>, or \
+             order <kubectl executable>"
         ),
     }
 }
@@ -51,4 +54,11 @@ fn schema(definitions: &Path, k8s_pb: &Path, kubectl: &Path) -> anyhow::Result<(
 fn layout(kubectl: &Path) -> anyhow::Result<()> {
     let executable = std::fs::read(kubectl).with_context(|| kubectl.display().to_string())?;
     std::fs::write(LAYOUT, go_layout::pod_template(&executable)?).context(LAYOUT)
+}
+
+/// The order of fields in Go, of every definition in the table.
+fn order(kubectl: &Path) -> anyhow::Result<()> {
+    let executable = std::fs::read(kubectl).with_context(|| kubectl.display().to_string())?;
+    let table = std::fs::read_to_string(Path::new(OUT).join("v1_36.table"))?;
+    std::fs::write(Path::new(OUT).join("v1_36.order"), field_order::lines(&executable, &table)?).context(OUT)
 }

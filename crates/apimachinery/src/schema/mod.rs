@@ -10,9 +10,10 @@
 //! `q` Quantity, `x` IntOrString, `r` RawExtension, `f` FieldsV1, `j` any JSON, `@name` object, `[` list of, `{` map
 //! of. Attributes: `#n` protobuf number, `p` Go pointer, `z` zero values are written, `w` list wrapped in a message,
 //! `+` required, `lt=` list type, `mk=` list map keys, `mt=` map type, `pk=` patch merge key, `ps=` patch strategy,
-//! `d=` default as JSON.
+//! `d=` default as JSON. The order of fields in Go stands beside, in `v1_36.order`.
 mod check;
 mod descriptions;
+mod order;
 mod table;
 mod zeros;
 
