@@ -13,6 +13,9 @@ use std::{
 };
 use tokio::sync::OnceCell;
 
+/// The version of the API that this kubectl was written for.
+pub const VERSION: &str = concat!("v1.36.2+ferrokube.", env!("CARGO_PKG_VERSION"));
+
 pub struct Context {
     pub global: Global,
     connection: OnceCell<Connection>,
@@ -30,6 +33,7 @@ struct Connection {
 impl Context {
     /// `out`: what stands for standard output.
     pub fn new(global: Global, out: Box<dyn Write + Send>) -> Self {
+        http::set_verbosity(global.verbosity);
         Context {
             global,
             connection: OnceCell::new(),
@@ -49,8 +53,12 @@ impl Context {
     /// # Errors
     /// Nobody reads any more.
     pub fn document(&self, text: &str) -> Result<()> {
-        let first = self.documents.fetch_add(1, Ordering::Relaxed) == 0;
-        self.print(format!("{}{text}", if first { "" } else { "---\n" }))
+        self.print(format!("{}{text}", self.separator()))
+    }
+
+    /// What stands before the next YAML document.
+    pub fn separator(&self) -> &'static str {
+        if self.documents.fetch_add(1, Ordering::Relaxed) == 0 { "" } else { "---\n" }
     }
 
     /// Print one line.
@@ -137,11 +145,14 @@ impl Context {
             .await
             .map_err(|e| Error::message(format!("invalid configuration: {e}")))?;
         config.read_timeout = None;
+        config.disable_compression = self.global.disable_compression;
         if let Some(text) = &self.global.request_timeout {
             let seconds = text.parse().ok().map(std::time::Duration::from_secs);
             config.read_timeout = seconds.or_else(|| apimachinery::duration::parse(text).ok()).filter(|d| !d.is_zero());
         }
-        let has_more = !self.global.impersonate_groups.is_empty() || self.global.impersonate_uid.is_some();
+        let has_more = !self.global.impersonate_groups.is_empty()
+            || self.global.impersonate_uid.is_some()
+            || !self.global.impersonate_extra.is_empty();
         if self.global.impersonate.is_none() && has_more {
             return Err(Error::message(format!(
                 "requesting uid, groups or user-extra for {user_name} without impersonating a user"
@@ -155,9 +166,22 @@ impl Context {
             if let Some(uid) = &self.global.impersonate_uid {
                 config.headers.push(header("impersonate-uid", uid)?);
             }
+            for pair in &self.global.impersonate_extra {
+                let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+                // What a header's name cannot hold is escaped, as `k8s.io/client-go/transport` does it.
+                let name = format!("impersonate-extra-{}", http::header_key(key));
+                let name = ::http::HeaderName::from_bytes(name.as_bytes())
+                    .map_err(|e| Error::message(format!("--as-user-extra {key}: {e}")))?;
+                let value = ::http::HeaderValue::from_str(value)
+                    .map_err(|e| Error::message(format!("--as-user-extra {key}: {e}")))?;
+                config.headers.push((name, value));
+            }
         }
         let server = config.cluster_url.to_string().trim_end_matches('/').to_owned();
         let client = kube::Client::try_from(config).map_err(|e| Error::message(e.to_string()))?;
+        if self.global.match_server_version {
+            same_version(&http::Api::new(client.clone(), server.clone())).await?;
+        }
         Ok(Connection { client, namespace: namespace.unwrap_or_else(|| "default".into()), server })
     }
 
@@ -187,6 +211,11 @@ impl Context {
             other => other,
         })?;
         String::from_utf8(bytes.to_vec()).map_err(|_| Error::message(format!("{url}: not UTF-8")))
+    }
+
+    /// Whether requests end by themselves: `--request-timeout`.
+    pub fn has_request_timeout(&self) -> bool {
+        self.global.request_timeout.as_ref().is_some_and(|text| text.trim_end_matches(char::is_alphabetic) != "0")
     }
 
     /// The API server's URL.
@@ -227,6 +256,19 @@ impl Context {
     pub async fn mapper(&self) -> Result<&Mapper> {
         self.mapper.get_or_try_init(async || Mapper::discover(&self.api().await?).await).await
     }
+}
+
+/// `--match-server-version`.
+///
+/// # Errors
+/// The server is of another version.
+async fn same_version(api: &http::Api) -> Result<()> {
+    let version = api.get("/version").await?;
+    let theirs = version["gitVersion"].as_str().unwrap_or_default();
+    if theirs == VERSION {
+        return Ok(());
+    }
+    Err(Error::message(format!("server version ({theirs}) differs from client version ({VERSION})")))
 }
 
 /// The words for a server that is not there.

@@ -1,4 +1,5 @@
 //! Flags that every command takes: which cluster, which user, which namespace.
+use crate::Error;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
 /// (name, short form, default as help prints it, what it does), sorted by name.
@@ -66,6 +67,8 @@ pub struct Global {
     pub password: Option<String>,
     pub insecure: bool,
     pub match_server_version: bool,
+    pub disable_compression: bool,
+    pub profile: Option<String>,
     pub warnings_as_errors: bool,
     pub verbosity: u8,
 }
@@ -95,6 +98,7 @@ pub fn add(command: Command) -> Command {
             "false" => boolean(arg),
             "[]" => arg.action(ArgAction::Append),
             "0" => arg.value_parser(clap::value_parser!(u8)).default_value("0"),
+            "" => arg.value_parser(parse_vmodule),
             _ => arg,
         })
     })
@@ -103,6 +107,16 @@ pub fn add(command: Command) -> Command {
 /// A flag that may stand alone or take `=true` or `=false`, as Go's do.
 pub fn boolean(arg: Arg) -> Arg {
     arg.num_args(0..=1).require_equals(true).default_missing_value("true").value_parser(parse_bool)
+}
+
+/// `pattern=N` between commas. The patterns are of files; of ours, `http` alone logs.
+fn parse_vmodule(text: &str) -> Result<String, String> {
+    let is_fine =
+        |part: &str| part.split_once('=').is_some_and(|(name, level)| !name.is_empty() && level.parse::<u8>().is_ok());
+    match text.split(',').filter(|part| !part.is_empty()).all(is_fine) {
+        true => Ok(text.to_owned()),
+        false => Err("syntax error: expect comma-separated list of filename=N".into()),
+    }
 }
 
 /// What Go's `strconv.ParseBool` takes.
@@ -114,7 +128,22 @@ fn parse_bool(text: &str) -> Result<bool, String> {
     }
 }
 
+/// What upstream's profiler knows. Those are Go's; there is nothing like them here.
+const PROFILES: [&str; 7] = ["cpu", "heap", "goroutine", "threadcreate", "block", "mutex", "trace"];
+
 impl Global {
+    /// # Errors
+    /// A flag has a value that is wrong, or that is known and not supported.
+    pub fn check(&self) -> Result<(), Error> {
+        match self.profile.as_deref() {
+            None => Ok(()),
+            Some(known) if PROFILES.contains(&known) => {
+                Err(Error::message(format!("--profile={known} is not implemented: only none is")))
+            }
+            Some(unknown) => Err(Error::message(format!("unknown profile '{unknown}'"))),
+        }
+    }
+
     pub fn from_matches(matches: &ArgMatches) -> Self {
         // Global flags given after the subcommand are found in its own matches.
         let mut deepest = matches;
@@ -142,6 +171,12 @@ impl Global {
             username: text("username"),
             password: text("password"),
             match_server_version: flag("match-server-version"),
+            disable_compression: flag("disable-compression"),
+            // `debug` has a flag of its own under this name.
+            profile: matches
+                .get_one::<String>("profile")
+                .filter(|p| !p.is_empty() && *p != "none" && matches.subcommand_name() != Some("debug"))
+                .cloned(),
             warnings_as_errors: flag("warnings-as-errors"),
             impersonate_uid: text("as-uid"),
             certificate_authority: text("certificate-authority"),
@@ -150,7 +185,12 @@ impl Global {
             tls_server_name: text("tls-server-name"),
             request_timeout: text("request-timeout"),
             insecure: flag("insecure-skip-tls-verify"),
-            verbosity: deepest.try_get_one::<u8>("v").ok().flatten().copied().unwrap_or(0),
+            verbosity: {
+                let modules = text("vmodule").unwrap_or_default();
+                let of_http = modules.split(',').filter_map(|part| part.strip_prefix("http=")?.parse().ok());
+                let general = deepest.try_get_one::<u8>("v").ok().flatten().copied().unwrap_or(0);
+                of_http.fold(general, u8::max)
+            },
         }
     }
 }

@@ -5,7 +5,10 @@ use http::{Method, Request, Response, header};
 use http_body_util::BodyExt;
 use kube::client::Body;
 use serde_json::Value;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::{
+    sync::atomic::{AtomicU8, AtomicUsize, Ordering},
+    time::Instant,
+};
 
 pub const JSON: &str = "application/json";
 /// Server-side printing, and plain JSON from servers that cannot.
@@ -33,6 +36,66 @@ fn warning_text(header: &str) -> String {
     inner.replace("\\\"", "\"").replace("\\\\", "\\")
 }
 
+/// `-v`: how much is logged.
+static VERBOSITY: AtomicU8 = AtomicU8::new(0);
+/// From these on, requests, their headers, and bodies are logged: upstream's levels.
+const REQUESTS: u8 = 6;
+const HEADERS: u8 = 7;
+const BODIES: u8 = 8;
+
+/// How much is logged from now on.
+pub fn set_verbosity(level: u8) {
+    VERBOSITY.store(level, Ordering::Relaxed);
+}
+
+/// A line on standard error in klog's form, from this level on.
+fn log(level: u8, text: impl FnOnce() -> String) {
+    if VERBOSITY.load(Ordering::Relaxed) >= level {
+        let now = jiff::Zoned::now().strftime("I%m%d %H:%M:%S%.6f").to_string();
+        eprintln!("{now} {:>7} http.rs] {}", std::process::id(), text());
+    }
+}
+
+/// What is logged of a request.
+struct Trace {
+    verb: Method,
+    url: String,
+    started: Instant,
+}
+
+impl Trace {
+    fn of(request: &Request<Body>, server: &str) -> Self {
+        let trace = Trace {
+            verb: request.method().clone(),
+            url: format!("{server}{}", request.uri()),
+            started: Instant::now(),
+        };
+        log(HEADERS, || {
+            format!("\"Request\" verb=\"{}\" url=\"{}\"{}", trace.verb, trace.url, headers(request.headers()))
+        });
+        trace
+    }
+
+    fn tell(&self, response: &Response<Body>) {
+        let (status, spent) = (response.status(), self.started.elapsed().as_millis());
+        let headers =
+            if VERBOSITY.load(Ordering::Relaxed) >= HEADERS { headers(response.headers()) } else { String::new() };
+        let (verb, url) = (&self.verb, &self.url);
+        log(REQUESTS, || {
+            format!("\"Response\" verb=\"{verb}\" url=\"{url}\" status=\"{status}\"{headers} milliseconds={spent}")
+        });
+    }
+}
+
+/// Headers, one a line, without what proves who one is.
+fn headers(map: &http::HeaderMap) -> String {
+    let line = |(name, value): (&header::HeaderName, &header::HeaderValue)| {
+        let shown = if name == header::AUTHORIZATION { "<masked>" } else { value.to_str().unwrap_or("<binary>") };
+        format!("\t{name}: {shown}\n")
+    };
+    format!(" headers=<\n{} >", map.iter().map(line).collect::<String>())
+}
+
 /// Requests to one server.
 #[derive(Clone)]
 pub struct Api {
@@ -54,7 +117,9 @@ impl Api {
     /// # Errors
     /// The server is not there, or answers with an error.
     pub async fn send(&self, request: Request<Body>) -> Result<Response<Body>> {
+        let trace = Trace::of(&request, &self.server);
         let response = self.client.send(request).await.map_err(|error| self.unreachable(&error))?;
+        trace.tell(&response);
         for warning in response.headers().get_all(header::WARNING) {
             WARNINGS.fetch_add(1, Ordering::Relaxed);
             eprintln!("Warning: {}", warning_text(warning.to_str().unwrap_or_default()));
@@ -83,6 +148,12 @@ impl Api {
     }
 
     async fn collect(&self, response: Response<Body>) -> Result<Bytes> {
+        let body = self.collected(response).await?;
+        log(BODIES, || format!("\"Response Body\" body={:?}", String::from_utf8_lossy(&body)));
+        Ok(body)
+    }
+
+    async fn collected(&self, response: Response<Body>) -> Result<Bytes> {
         let limited = http_body_util::Limited::new(response.into_body(), MAX_ANSWER_BYTES);
         let body =
             limited.collect().await.map_err(|e| Error::Connection(format!("Unable to connect to the server: {e}")))?;
@@ -122,6 +193,33 @@ impl Api {
     /// As [`Api::send`].
     pub async fn get_raw(&self, path: &str) -> Result<Bytes> {
         let request = request(Method::GET, path, JSON, "application/json, */*", Body::empty())?;
+        self.collect(self.send(request).await?).await
+    }
+
+    /// A JSON body sent; the answer as it comes.
+    ///
+    /// # Errors
+    /// As [`Api::send`].
+    pub async fn post_raw(&self, path: &str, body: Vec<u8>) -> Result<Bytes> {
+        let request = request(Method::POST, path, JSON, JSON, Body::from(body))?;
+        self.collect(self.send(request).await?).await
+    }
+
+    /// As [`Api::post_raw`], with DELETE and no body.
+    ///
+    /// # Errors
+    /// As [`Api::send`].
+    pub async fn delete_raw(&self, path: &str) -> Result<Bytes> {
+        let request = request(Method::DELETE, path, JSON, JSON, Body::empty())?;
+        self.collect(self.send(request).await?).await
+    }
+
+    /// As [`Api::post_raw`], with PUT.
+    ///
+    /// # Errors
+    /// As [`Api::send`].
+    pub async fn put_raw(&self, path: &str, body: Vec<u8>) -> Result<Bytes> {
+        let request = request(Method::PUT, path, JSON, JSON, Body::from(body))?;
         self.collect(self.send(request).await?).await
     }
 
@@ -291,6 +389,19 @@ pub fn escape(text: &str) -> String {
     out
 }
 
+/// What stands for a key in a header's name: lower case, with everything that a name cannot hold escaped.
+pub fn header_key(key: &str) -> String {
+    let mut out = String::new();
+    for byte in key.to_lowercase().bytes() {
+        if byte.is_ascii_alphanumeric() || b"!#$&'*+-.^_`|~".contains(&byte) {
+            out.push(byte as char);
+        } else {
+            out.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    out
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -302,5 +413,6 @@ mod tests {
             "/a?labelSelector=a%20in%20%28b%2Cc%29"
         );
         assert_eq!(with_query("/a?b=c", &[("d", "e")]), "/a?b=c&d=e");
+        assert_eq!(header_key("example.com/Scopes%"), "example.com%2Fscopes%25");
     }
 }

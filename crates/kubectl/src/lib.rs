@@ -57,6 +57,9 @@ pub async fn run(words: Vec<OsString>, out: Box<dyn Write + Send>) -> i32 {
         return 1;
     }
     let global = global::Global::from_matches(&matches);
+    if let Err(refusal) = global.check() {
+        return refusal.report();
+    }
     let warnings_as_errors = global.warnings_as_errors;
     let context = Context::new(global, out);
     match commands::dispatch(&context, &matches).await {

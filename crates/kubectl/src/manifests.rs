@@ -100,7 +100,12 @@ pub async fn read_sourced(context: &Context, matches: &ArgMatches) -> Result<(Ve
         if !files.is_empty() {
             return Err(Error::message("only one of -f or -k can be specified"));
         }
-        for object in crate::kustomize::build(Path::new(&kustomization), true, false)? {
+        let built = crate::kustomize::build(Path::new(&kustomization), true, true).map_err(|error| match error {
+            // Only `kubectl kustomize` says itself that this is an error.
+            Error::Plain(text) => Error::Plain(text.trim_start_matches("error: ").to_owned()),
+            other => other,
+        });
+        for object in built? {
             found.push(Manifest { source: kustomization.clone(), object });
         }
         return Ok((found, errors));
@@ -207,6 +212,23 @@ fn accept(value: Value, name: &str, objects: &mut Vec<Manifest>) -> Result<()> {
              errors, turn validation off with --validate=false"
         )));
     }
+    for field in ["labels", "annotations"] {
+        let values = value["metadata"][field].as_object().into_iter().flatten();
+        let kinds = values.filter_map(|(_, value)| match value {
+            Value::Bool(_) => Some("bool"),
+            Value::Number(_) => Some("number"),
+            Value::Array(_) => Some("array"),
+            Value::Object(_) => Some("object"),
+            Value::Null | Value::String(_) => None,
+        });
+        // Go maps have no order: any of the wrong ones may be told of.
+        if let Some(kind) = kinds.into_iter().next() {
+            return Err(Error::message(format!(
+                "unable to decode \"{name}\": json: cannot unmarshal {kind} into Go struct field ObjectMeta.metadata.{field} \
+                 of type string"
+            )));
+        }
+    }
     unfold(value, name, objects);
     Ok(())
 }
@@ -228,7 +250,7 @@ fn yaml_mistake(text: &str) -> String {
     let line: usize = place.split(' ').nth(1).and_then(|line| line.parse().ok()).unwrap_or(0);
     let (line, why) = match SCANNED.iter().find(|(ours, _)| why.contains(ours)) {
         Some((_, theirs)) => (line, *theirs),
-        None => (line.saturating_sub(1), why.rsplit_once("flow mapping, ").map_or(why, |(_, why)| why)),
+        None => (line.saturating_sub(1), why.rsplit_once(" mapping, ").map_or(why, |(_, why)| why)),
     };
     let place = if line == 0 { String::new() } else { format!("line {line}: ") };
     format!("yaml: {place}{why}")

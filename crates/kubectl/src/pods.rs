@@ -6,6 +6,8 @@ use crate::{
 };
 use serde_json::Value;
 
+const DEFAULT_CONTAINER: &str = "kubectl.kubernetes.io/default-container";
+
 /// The label selector of a workload or service.
 fn selector(object: &Value) -> Option<String> {
     let pairs = |map: &Value| {
@@ -32,16 +34,25 @@ pub async fn one(context: &Context, word: &str) -> Result<Value> {
     found.into_iter().next().ok_or_else(|| Error::message(format!("no pods found for {word}")))
 }
 
-/// The pods most likely to serve come first.
+/// The pods most likely to serve come first: placed, running, ready, ready for longer, restarted, older.
 pub fn sort(found: &mut [Value]) {
     found.sort_by_key(|pod| {
-        let ready = pod["status"]["conditions"]
+        let status = &pod["status"];
+        let ready = status["conditions"]
             .as_array()
             .into_iter()
             .flatten()
-            .any(|c| c["type"] == "Ready" && c["status"] == "True");
+            .find(|c| c["type"] == "Ready" && c["status"] == "True");
+        let since = ready.and_then(|c| c["lastTransitionTime"].as_str()).unwrap_or_default().to_owned();
+        let phase = match status["phase"].as_str() {
+            Some("Running") => 0,
+            Some("Unknown") => 1,
+            _ => 2,
+        };
+        let containers = status["containerStatuses"].as_array().into_iter().flatten();
+        let restarts = containers.filter_map(|c| c["restartCount"].as_i64()).max().unwrap_or(0);
         let created = pod["metadata"]["creationTimestamp"].as_str().unwrap_or_default().to_owned();
-        (!ready, pod["status"]["phase"] != "Running", created)
+        (!pod["spec"]["nodeName"].is_string(), phase, ready.is_none(), since, -restarts, created)
     });
 }
 
@@ -84,7 +95,7 @@ pub fn container(pod: &Value, asked: &str) -> String {
     if !asked.is_empty() {
         return asked.to_owned();
     }
-    let default = &pod["metadata"]["annotations"]["kubectl.kubernetes.io/default-container"];
+    let default = &pod["metadata"]["annotations"][DEFAULT_CONTAINER];
     let first = &pod["spec"]["containers"][0]["name"];
     default.as_str().or(first.as_str()).unwrap_or_default().to_owned()
 }
@@ -116,7 +127,48 @@ fn container_names(pod: &Value) -> Vec<String> {
 /// Say which container was chosen when there was a choice.
 pub fn tell_default(pod: &Value, asked: &str) {
     let names = container_names(pod);
-    if asked.is_empty() && names.len() > 1 {
+    // Whoever made the pod has chosen.
+    let chosen = pod["metadata"]["annotations"][DEFAULT_CONTAINER].is_string();
+    if asked.is_empty() && names.len() > 1 && !chosen {
         eprintln!("Defaulted container \"{}\" out of: {}", container(pod, ""), names.join(", "));
+    }
+}
+
+/// The grammar of image references: `[host[:port]/]path[:tag][@digest]`.
+pub fn is_image(text: &str) -> bool {
+    static IMAGE: std::sync::LazyLock<Option<regex::Regex>> = std::sync::LazyLock::new(|| {
+        let part = "[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*";
+        let host = "(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9])";
+        let domain = format!("(?:{host}(?:\\.{host})*|\\[[a-fA-F0-9:]+\\])(?::[0-9]+)?");
+        let digest = "[A-Za-z][A-Za-z0-9]*(?:[-_+.][A-Za-z][A-Za-z0-9]*)*:[0-9a-fA-F]{32,}";
+        regex::Regex::new(&format!("^(?:{domain}/)?{part}(?:/{part})*(?::[\\w][\\w.-]{{0,127}})?(?:@{digest})?$")).ok()
+    });
+    IMAGE.as_ref().is_some_and(|image| image.is_match(text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longest_ready_pod_comes_first() {
+        let pod = |name: &str, ready: &str, created: &str| {
+            serde_json::json!({"metadata": {"name": name, "creationTimestamp": created}, "spec": {"nodeName": "n"},
+                "status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": ready}]}})
+        };
+        let mut pods = vec![pod("a", "2", "1"), pod("b", "1", "2"), pod("c", "1", "1")];
+        sort(&mut pods);
+        let names: Vec<&str> = pods.iter().filter_map(|pod| pod["metadata"]["name"].as_str()).collect();
+        assert_eq!(names, ["c", "b", "a"]);
+    }
+
+    #[test]
+    fn images_by_their_grammar() {
+        for good in ["busybox", "a/b:c", "host:5000/a.b/c-d:1.0", "a@sha256:0123456789abcdef0123456789abcdef"] {
+            assert!(is_image(good), "{good}");
+        }
+        for bad in ["", "Busybox", "a b", "a:", "/a", "a//b", "Y:!"] {
+            assert!(!is_image(bad), "{bad}");
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! Standard streams of a container: `exec`, `attach` and `run -it`, over WebSocket.
 use crate::{
-    Context, Error, Result,
+    Context, Error, Result, pods,
     select::{self, flag, text},
 };
 use clap::ArgMatches;
@@ -17,6 +17,9 @@ use tokio::{
     signal::unix::{SignalKind, signal},
 };
 
+const RECORDED: &str = "All commands and output from this session will be recorded in container logs, including \
+    credentials and sensitive information passed through the command prompt.";
+
 /// Which streams are wanted.
 #[derive(Clone, Copy, Debug)]
 pub struct Streams {
@@ -25,13 +28,16 @@ pub struct Streams {
 }
 
 impl Streams {
-    /// `-t` needs a terminal of our own.
-    pub fn new(stdin: bool, tty: bool) -> Self {
-        if tty && !termios::isatty(std::io::stdin()) {
-            eprintln!("Unable to use a TTY - input is not a terminal or the right kind of file");
+    /// `-t` needs `-i` and a terminal of our own; `quiet`: nothing is said when there is none.
+    pub fn new(stdin: bool, tty: bool, quiet: bool) -> Self {
+        if !stdin || !tty {
             return Streams { stdin, tty: false };
         }
-        Streams { stdin, tty: tty && stdin }
+        let tty = termios::isatty(std::io::stdin());
+        if !tty && !quiet {
+            eprintln!("Unable to use a TTY - input is not a terminal or the right kind of file");
+        }
+        Streams { stdin, tty }
     }
 
     fn parameters(self, container: &str) -> AttachParams {
@@ -100,6 +106,43 @@ pub async fn attach(context: &Context, namespace: &str, pod: &str, container: &s
     let pods: Api<Pod> = Api::namespaced(context.client().await?, namespace);
     let process = pods.attach(pod, &streams.parameters(container)).await.map_err(refused)?;
     connect(process, streams).await
+}
+
+/// Attach to a container of a pod as `kubectl attach` does: the container decides about the terminal, and what is to be
+/// known is told unless `quiet`. `asked` may be empty: the default container.
+///
+/// # Errors
+/// As [`exec`]; the pod has no such container.
+pub async fn attach_to(context: &Context, pod: &Value, asked: &str, wanted: Streams, quiet: bool) -> Result<()> {
+    pods::check_container(pod, asked).map_err(|e| e.prefixed("cannot attach to the container: "))?;
+    if !quiet {
+        pods::tell_default(pod, asked);
+    }
+    let name = pods::container(pod, asked);
+    let lists = ["containers", "initContainers", "ephemeralContainers"];
+    let find = |list: &str| pod["spec"][list].as_array().into_iter().flatten().find(|c| c["name"] == name.as_str());
+    let has_terminal = lists.iter().find_map(|list| find(list)).is_some_and(|c| c["tty"] == true);
+    if wanted.tty && !has_terminal && !quiet {
+        eprintln!("error: Unable to use a TTY - container {name} did not allocate one");
+    }
+    let streams = Streams::new(wanted.stdin, has_terminal, quiet);
+    if !quiet {
+        eprintln!("{RECORDED}\nIf you don't see a command prompt, try pressing enter.");
+    }
+    let text = |field: &str| pod["metadata"][field].as_str().unwrap_or_default();
+    let (namespace, pod_name) = (text("namespace"), text("name"));
+    attach(context, namespace, pod_name, &name, streams).await?;
+    if quiet || !streams.tty {
+        return Ok(());
+    }
+    let again = format!("'kubectl attach {pod_name} -c {name} -n {namespace} -i -t'");
+    context.line(match find("ephemeralContainers").is_some() {
+        true => format!(
+            "Session ended, the ephemeral container will not be restarted but may be reattached using {again} if it is \
+             still running"
+        ),
+        false => format!("Session ended, resume using {again} command"),
+    })
 }
 
 /// Tie our own streams to the process's until it ends.
@@ -179,30 +222,32 @@ fn ended(status: Option<Status>) -> Result<()> {
 /// It does not run in time, or as [`attach`].
 pub async fn attach_when_running(context: &Context, matches: &ArgMatches, pod: &Value) -> Result<()> {
     let target = select::of_object(context, pod).await?;
-    let name = target.name.clone().unwrap_or_default();
-    let namespace = target.namespace.clone().unwrap_or_default();
     let patience = apimachinery::duration::parse(&text(matches, "pod-running-timeout"))
         .map_err(|e| Error::message(e.to_string()))?;
     let api = context.api().await?;
-    let running = async {
+    let seen = async {
         loop {
             let pod = api.get(&target.path()).await?;
             match pod["status"]["phase"].as_str() {
-                Some("Running") => return Ok::<_, Error>(true),
-                Some("Succeeded" | "Failed") => return Ok(false),
+                Some("Running" | "Succeeded" | "Failed") => return Ok::<_, Error>(pod),
                 _ => tokio::time::sleep(Duration::from_millis(100)).await,
             }
         }
     };
-    let running = tokio::time::timeout(patience, running);
-    let running = running.await.map_err(|_| Error::message("timed out waiting for the condition"))??;
-    if !running {
-        let log = api.get_raw(&format!("{}/log", target.path())).await?;
-        return context.print(log);
+    let seen = tokio::time::timeout(patience, seen);
+    let pod = seen.await.map_err(|_| Error::message("timed out waiting for the condition"))??;
+    let log = async || context.print(api.get_raw(&format!("{}/log", target.path())).await?);
+    if pod["status"]["phase"] != "Running" {
+        return log().await;
     }
-    let streams = Streams::new(flag(matches, "stdin"), flag(matches, "tty"));
-    if !flag(matches, "quiet") && streams.stdin {
-        eprintln!("If you don't see a command prompt, try pressing enter.");
+    let (quiet, wanted) =
+        (flag(matches, "quiet"), Streams { stdin: flag(matches, "stdin"), tty: flag(matches, "tty") });
+    match attach_to(context, &pod, "", wanted, quiet).await {
+        Err(error @ (Error::Message(_) | Error::Server(_))) => {
+            let name = target.name.as_deref().unwrap_or_default();
+            eprintln!("warning: couldn't attach to pod/{name}, falling back to streaming logs: {}", error.bare());
+            log().await
+        }
+        done => done,
     }
-    attach(context, &namespace, &name, "", streams).await
 }

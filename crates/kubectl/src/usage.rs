@@ -20,8 +20,21 @@ pub fn report(error: &Error, words: &[OsString]) -> i32 {
             drop(write!(std::io::stdout(), "{}", page()));
         }
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand | ErrorKind::MissingSubcommand => {
-            eprint!("{}", page());
+            if path(&words).0 == "kubectl rollout" {
+                drop(write!(std::io::stdout(), "{}", page()));
+            } else {
+                eprint!("{}", page());
+            }
             return 1;
+        }
+        ErrorKind::UnknownArgument | ErrorKind::MissingRequiredArgument if shows_page(error, &words) => {
+            let (path, _) = path(&words);
+            drop(write!(std::io::stdout(), "{}", page()));
+            if !path.starts_with("kubectl config delete-") {
+                let lead = if path.ends_with(" set-credentials") { "unexpected" } else { "Unexpected" };
+                eprintln!("error: {lead} args: [{}]", arguments(&words, &path));
+                return 1;
+            }
         }
         _ => {
             eprintln!("{}", explain(error, &words).trim_end_matches('\n'));
@@ -29,6 +42,23 @@ pub fn report(error: &Error, words: &[OsString]) -> i32 {
         }
     }
     0
+}
+
+/// Commands that change kubeconfigs print their page when the number of arguments is wrong.
+fn shows_page(error: &Error, words: &[String]) -> bool {
+    const NAMES: [&str; 8] = [
+        "use-context",
+        "set",
+        "unset",
+        "rename-context",
+        "set-cluster",
+        "set-credentials",
+        "delete-context",
+        "delete-cluster",
+    ];
+    let is_flag = error.get(ContextKind::InvalidArg).is_some_and(|argument| argument.to_string().starts_with("-"));
+    let (path, _) = path(words);
+    !is_flag && path.strip_prefix("kubectl config ").is_some_and(|name| NAMES.contains(&name))
 }
 
 /// `kubectl help get` is `kubectl get --help`.
@@ -105,10 +135,13 @@ fn explain(error: &Error, words: &[String]) -> String {
             };
             match path.as_str() {
                 "kubectl" => format!("error: unknown command \"{given}\" for \"kubectl\"{}", suggestions(&given)),
-                "kubectl api-resources" | "kubectl api-versions" => {
+                "kubectl version" => format!("error: extra arguments: [{}]", arguments(words, &path)),
+                "kubectl logs" => format!("error: {}\n{examples}", commands::LOGS_USAGE),
+                "kubectl api-resources" | "kubectl api-versions" | "kubectl config view" => {
                     format!("error: unexpected arguments: [{}]\n{examples}", arguments(words, &path))
                 }
                 _ if is_group && path != "kubectl create" && path != "kubectl apply" => {
+                    let given = if path.starts_with("kubectl create ") { arguments(words, &path) } else { given };
                     format!("error: unknown command \"{given}\"\n{examples}")
                 }
                 _ => format!("error: Unexpected args: [{}]\n{examples}", arguments(words, &path)),
@@ -126,10 +159,22 @@ fn explain(error: &Error, words: &[String]) -> String {
         ErrorKind::ValueValidation | ErrorKind::TooManyValues => {
             let value = text(ContextKind::InvalidValue);
             let why = match error.source().map(ToString::to_string) {
-                Some(why) if why.starts_with("strconv") => why,
+                Some(why)
+                    if why.starts_with("strconv")
+                        || why.ends_with(" must be formatted as key=value")
+                        || why.starts_with("syntax error") =>
+                {
+                    why
+                }
                 _ => format!("strconv.ParseInt: parsing \"{value}\": invalid syntax"),
             };
             format!("error: invalid argument \"{value}\" for \"{}\" flag: {why}\n{usage}", flag(&argument, &path))
+        }
+        // A word behind flags of `apply` and `create` is no sub-command.
+        ErrorKind::ArgumentConflict if is_group => {
+            let said = error.to_string();
+            let given = said.split('\'').nth(1).unwrap_or_default();
+            format!("error: Unexpected args: [{given}]\n{examples}")
         }
         _ => {
             let text = error.to_string();
@@ -163,7 +208,7 @@ fn missing(path: &str, words: &[String], examples: &str) -> String {
         }
         "kubectl run" => format!("error: NAME is required for run\n{examples}"),
         "kubectl exec" => "error: pod, type/name or --filename must be specified".into(),
-        "kubectl attach" => "error: at least 1 argument is required for attach".into(),
+        "kubectl config delete-user" => format!("error: user to delete is required\n{examples}"),
         path if path.starts_with("kubectl create ") => {
             format!("error: exactly one NAME is required, got 0\n{examples}")
         }
@@ -231,7 +276,6 @@ mod tests {
                 "create configmap",
                 "error: exactly one NAME is required, got 0\nSee 'kubectl create configmap -h' for help and examples",
             ),
-            ("attach", "error: at least 1 argument is required for attach"),
         ];
         for (line, want) in cases {
             let words: Vec<String> = line.split(' ').map(str::to_owned).collect();

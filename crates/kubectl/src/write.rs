@@ -190,11 +190,14 @@ impl<'a> Writer<'a> {
         printers::changed(self.context, &self.format, resource, &object, &format!("{what}{}", self.dry_run.suffix()))
     }
 
-    /// As [`Self::report`], for an object that this program made up: its JSON has the order of Go's structures.
+    /// As [`Self::report`], for commands that know the object's type: its JSON has the order of Go's structures.
     ///
     /// # Errors
     /// Nobody reads.
-    pub fn report_typed(&self, resource: &Resource, object: Value, what: &str) -> Result<()> {
+    pub fn report_typed(&self, resource: &Resource, mut object: Value, what: &str) -> Result<()> {
+        if !self.show_managed_fields {
+            printers::strip_managed_fields(&mut object);
+        }
         match self.format {
             Format::Json | Format::Kyaml => self.context.print(self.format.typed_object(&object, Some(resource))?),
             _ => self.report(resource, object, what),
@@ -218,7 +221,7 @@ impl<'a> Writer<'a> {
         }
         let target = select::of_object(self.context, &object).await?;
         let created = self.create(&target, &object).await.map_err(|error| explain(error, &object))?;
-        self.report(&target.resource, created.clone(), "created")?;
+        self.report_typed(&target.resource, created.clone(), "created")?;
         Ok(created)
     }
 }

@@ -4,11 +4,12 @@ use crate::{
     Context, Error, Result,
     global::boolean,
     mapper::Resource,
-    printers::tabwriter::TabWriter,
+    printers::{Format, tabwriter::TabWriter},
     select::{flag, text, words},
 };
 use async_trait::async_trait;
 use clap::{Arg, ArgMatches, Command as Words};
+use serde_json::{Value, json};
 
 pub struct ApiResources;
 pub struct ApiVersions;
@@ -30,7 +31,7 @@ impl Command for ApiResources {
 
     async fn run(&self, context: &Context, matches: &ArgMatches) -> Result<()> {
         let output = text(matches, "output");
-        if !["", "wide", "name"].contains(&output.as_str()) {
+        if !["", "wide", "name", "json", "yaml", "kyaml"].contains(&output.as_str()) {
             return Err(Error::message(format!(
                 "unable to match a printer suitable for the output format \"{output}\", allowed formats are: \
                  json,kyaml,name,wide,yaml"
@@ -56,6 +57,11 @@ impl Command for ApiResources {
             "kind" => found.sort_by(|a, b| a.kind.cmp(&b.kind)),
             _ => found.sort_by(|a, b| (&a.group, &a.plural).cmp(&(&b.group, &b.plural))),
         }
+        if ["json", "yaml", "kyaml"].contains(&output.as_str()) {
+            let all: Vec<Value> = found.iter().map(|r| entry(r)).collect();
+            let list = json!({"apiVersion": "v1", "kind": "APIResourceList", "groupVersion": "", "resources": all});
+            return context.print(Format::of(matches)?.typed_object(&list, None)?);
+        }
         if output == "name" {
             return found.iter().try_for_each(|r| context.line(r.qualified()));
         }
@@ -79,6 +85,27 @@ impl Command for ApiResources {
         }
         context.print(writer.take())
     }
+}
+
+/// One resource as discovery tells of it.
+fn entry(resource: &Resource) -> Value {
+    let mut entry = json!({
+        "name": resource.plural,
+        "singularName": resource.singular,
+        "namespaced": resource.namespaced,
+        "version": resource.version,
+        "kind": resource.kind,
+        "verbs": resource.verbs,
+    });
+    if !resource.group.is_empty() {
+        entry["group"] = json!(resource.group);
+    }
+    for (field, words) in [("shortNames", &resource.short_names), ("categories", &resource.categories)] {
+        if !words.is_empty() {
+            entry[field] = json!(words);
+        }
+    }
+    entry
 }
 
 #[async_trait]

@@ -13,11 +13,15 @@ use apimachinery::{patch, schema};
 use async_trait::async_trait;
 use clap::{Arg, ArgMatches, Command as Words};
 use serde_json::{Value, json};
+use std::time::Duration;
 
 pub struct Apply;
 
 /// Conflicts are tried again that often.
 const ATTEMPTS: usize = 5;
+/// How long `--force` waits until a deleted object is gone, and how often it looks.
+const PATIENCE: Duration = Duration::from_secs(300);
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
 #[async_trait]
 impl Command for Apply {
@@ -55,7 +59,7 @@ impl Command for Apply {
         match matches.subcommand() {
             Some(("view-last-applied", inner)) => return last_applied::view(context, inner).await,
             Some(("set-last-applied", inner)) => return last_applied::set(context, inner).await,
-            Some((name, _)) => return Err(Error::message(format!("apply {name} is not implemented"))),
+            Some((_, inner)) => return super::edit::last_applied(context, inner).await,
             None => {}
         }
         if !manifests::given(matches) {
@@ -80,10 +84,9 @@ impl Command for Apply {
         let mut errors = unread;
         let mut seen = prune::Seen::default();
         for manifest in manifests {
-            let force = flag(matches, "force-conflicts");
             let applied = match server_side {
-                true => server(&writer, manifest, force).await,
-                false => client(&writer, manifest).await,
+                true => server(&writer, manifest, flag(matches, "force-conflicts")).await,
+                false => client(&writer, manifest, flag(matches, "force")).await,
             };
             match applied {
                 Ok((target, object)) => seen.add(&target, &object),
@@ -134,7 +137,7 @@ async fn server(writer: &Writer<'_>, manifest: Manifest, force: bool) -> Result<
     Ok((target, applied))
 }
 
-async fn client(writer: &Writer<'_>, manifest: Manifest) -> Result<Applied> {
+async fn client(writer: &Writer<'_>, manifest: Manifest, force: bool) -> Result<Applied> {
     let target = manifests::target(writer.context, &manifest, writer.validates()).await?;
     let Manifest { source, mut object } = manifest;
     if object["metadata"]["generateName"].is_string() && target.name.is_none() {
@@ -157,9 +160,9 @@ async fn client(writer: &Writer<'_>, manifest: Manifest) -> Result<Applied> {
                 writer.report(&target.resource, created.clone(), "created")?;
                 return Ok((target, created));
             }
-            Err(error) => return Err(error),
+            Err(error) => return Err(error.prefixed(&retrieving(&target, &source))),
         };
-        match update(writer, &target, &object, current, &source).await {
+        match update(writer, &target, &object, current, &source, force).await {
             Err(error) if error.is_conflict() => {}
             done => return done.map(|object| (target, object)),
         }
@@ -168,7 +171,14 @@ async fn client(writer: &Writer<'_>, manifest: Manifest) -> Result<Applied> {
 }
 
 /// Bring an object that exists to what the file says.
-async fn update(writer: &Writer<'_>, target: &Target, object: &Value, current: Value, source: &str) -> Result<Value> {
+async fn update(
+    writer: &Writer<'_>,
+    target: &Target,
+    object: &Value,
+    current: Value,
+    source: &str,
+    force: bool,
+) -> Result<Value> {
     let annotation = current["metadata"]["annotations"][LAST_APPLIED].as_str();
     if annotation.is_none() {
         eprintln!(
@@ -179,33 +189,81 @@ async fn update(writer: &Writer<'_>, target: &Target, object: &Value, current: V
             target.name.as_deref().unwrap_or_default()
         );
     }
-    // Nobody asks the server, so nobody knows whether anything changes.
-    if writer.dry_run == DryRun::Client {
-        writer.report(&target.resource, object.clone(), "configured")?;
-        return Ok(current);
-    }
     let (kind, patch) = three_way(target, object, &current)?;
+    if writer.dry_run == DryRun::Client {
+        let merged = super::patch::patched(current, kind, &patch, &target.resource)?;
+        writer.report(&target.resource, merged.clone(), "configured")?;
+        return Ok(merged);
+    }
     if patch.as_object().is_none_or(serde_json::Map::is_empty) {
         writer.report(&target.resource, current.clone(), "unchanged")?;
         return Ok(current);
     }
-    let applied = writer.patch(target, kind, &patch).await.map_err(|error| match error.is_conflict() {
-        true => error,
-        false => error.during("patching", Some(source)).prefixed(&refusal(target, &patch, source)),
-    })?;
+    let applied = match writer.patch(target, kind, &patch).await {
+        Err(Error::Server(status)) if force && ["Conflict", "Invalid"].contains(&status.reason.as_str()) => {
+            replace(writer, target, object, &current).await?
+        }
+        Err(error) if error.is_conflict() => return Err(error),
+        applied => applied
+            .map_err(|error| error.during("patching", Some(source)).prefixed(&refusal(target, &patch, source)))?,
+    };
     writer.report(&target.resource, applied.clone(), "configured")?;
     Ok(applied)
 }
 
+/// `--force`: delete the object and create it as the file says; what was there comes back when that fails.
+async fn replace(writer: &Writer<'_>, target: &Target, object: &Value, current: &Value) -> Result<Value> {
+    let api = writer.context.api().await?;
+    api.delete(&target.path(), &json!({"propagationPolicy": "Background"})).await?;
+    let gone = async {
+        while api.get(&target.path()).await.is_ok() {
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    };
+    // A finalizer may hold it for as long as it likes.
+    let waited = tokio::time::timeout(PATIENCE, gone).await;
+    waited.map_err(|_| Error::message("timed out waiting for the condition"))?;
+    match writer.create(target, object).await {
+        Ok(created) => Ok(created),
+        Err(refused) => {
+            let mut before = current.clone();
+            for field in ["resourceVersion", "uid", "creationTimestamp", "generation"] {
+                if let Some(metadata) = before["metadata"].as_object_mut() {
+                    metadata.remove(field);
+                }
+            }
+            match writer.create(target, &before).await {
+                Ok(_) => Err(refused),
+                Err(error) => Err(Error::message(format!(
+                    "An error occurred force-replacing the existing object with the newly provided one:\n\n{}.\n\n\
+                     Additionally, an error occurred attempting to restore the original object:\n\n{}",
+                    refused.bare(),
+                    error.bare()
+                ))),
+            }
+        }
+    }
+}
+
+/// What stands before the reason why an object cannot be looked at.
+fn retrieving(target: &Target, source: &str) -> String {
+    format!("error when retrieving current configuration of:\n{}\nfrom server for: \"{source}\": ", described(target))
+}
+
 /// What stands before the reason why a patch was refused.
 fn refusal(target: &Target, patch: &Value, source: &str) -> String {
+    format!("error when applying patch:\n{patch}\nto:\n{}\nfor: \"{source}\": ", described(target))
+}
+
+/// Resource, kind, name and namespace, as errors tell of them.
+fn described(target: &Target) -> String {
     let resource = &target.resource;
     let version = if resource.group.is_empty() { format!("/{}", resource.version) } else { resource.group_version() };
     let (name, namespace) =
         (target.name.as_deref().unwrap_or_default(), target.namespace.as_deref().unwrap_or_default());
     format!(
-        "error when applying patch:\n{patch}\nto:\nResource: \"{version}, Resource={}\", GroupVersionKind: \"{version}, \
-         Kind={}\"\nName: \"{name}\", Namespace: \"{namespace}\"\nfor: \"{source}\": ",
+        "Resource: \"{version}, Resource={}\", GroupVersionKind: \"{version}, Kind={}\"\nName: \"{name}\", Namespace: \
+         \"{namespace}\"",
         resource.plural, resource.kind
     )
 }

@@ -74,14 +74,13 @@ impl Command for Auth {
                             .help("If true, prints allowed actions without headers"),
                     ),
             )
-            .subcommand(Words::new("whoami").about("Experimental: Check self subject attributes").arg(output_flag()))
             .subcommand(
-                Words::new("reconcile")
-                    .about(
-                        "Reconciles rules for RBAC role, role binding, cluster role, and cluster role binding objects",
-                    )
-                    .arg(crate::manifests::file_flag()),
+                Words::new("whoami")
+                    .about("Experimental: Check self subject attributes")
+                    .arg(output_flag())
+                    .arg(Arg::new("words").num_args(0..).hide(true)),
             )
+            .subcommand(super::reconcile::words())
     }
 
     async fn run(&self, context: &Context, matches: &ArgMatches) -> Result<()> {
@@ -89,29 +88,30 @@ impl Command for Auth {
             Some(("can-i", inner)) if flag(inner, "list") => list(context, inner).await,
             Some(("can-i", inner)) => can_i(context, inner).await,
             Some(("whoami", inner)) => whoami(context, inner).await,
-            _ => Err(Error::message("auth reconcile is not implemented")),
+            Some(("reconcile", inner)) => super::reconcile::run(context, inner).await,
+            _ => Err(Error::Exit(1)),
         }
     }
 }
 
 async fn can_i(context: &Context, matches: &ArgMatches) -> Result<()> {
     let given = words(matches, "words");
-    let (verb, what, name) = match given.as_slice() {
-        [verb, what] => (verb, what.clone(), String::new()),
-        [verb, what, name] => (verb, what.clone(), name.clone()),
-        _ => {
-            return Err(Error::message(
-                "you must specify two arguments: verb resource or verb resource/resourceName.\nSee 'kubectl auth can-i -h' for help and examples.",
-            ));
-        }
+    let [verb, what] = given.as_slice() else {
+        return Err(Error::message(
+            "you must specify two arguments: verb resource or verb resource/resourceName.\nSee 'kubectl auth can-i -h' for \
+             help and examples.",
+        ));
     };
+    if what.starts_with('/') && !text(matches, "subresource").is_empty() {
+        return Err(Error::message("--subresource can not be used with NonResourceURL"));
+    }
     if !VERBS.contains(&verb.as_str()) {
         eprintln!("Warning: verb '{verb}' is not a known verb\n");
     }
     let spec = if what.starts_with('/') {
         json!({"nonResourceAttributes": {"verb": verb, "path": what}})
     } else {
-        let (kind, named) = what.split_once('/').map_or((what.as_str(), name.as_str()), |(k, n)| (k, n));
+        let (kind, named) = what.split_once('/').unwrap_or((what, ""));
         let all = flag(matches, "all-namespaces");
         let namespace = if all { String::new() } else { context.namespace().await? };
         let known = context.mapper().await?.resource(kind).ok();
@@ -151,6 +151,9 @@ async fn can_i(context: &Context, matches: &ArgMatches) -> Result<()> {
 }
 
 async fn list(context: &Context, matches: &ArgMatches) -> Result<()> {
+    if !words(matches, "words").is_empty() {
+        return Err(Error::message("list option must be specified with no arguments"));
+    }
     let namespace = context.namespace().await?;
     let review = json!({"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectRulesReview", "spec": {"namespace": namespace}});
     let answer = context.api().await?.post(&format!("{AUTHORIZATION}/selfsubjectrulesreviews"), &review).await?;
@@ -174,6 +177,10 @@ async fn whoami(context: &Context, matches: &ArgMatches) -> Result<()> {
     let review =
         json!({"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview", "metadata": {}, "status": {}});
     let answer = context.api().await?.post("/apis/authentication.k8s.io/v1/selfsubjectreviews", &review).await?;
+    if matches!(format, Format::Name) {
+        // The object has no name.
+        return context.line("selfsubjectreview.authentication.k8s.io/<unknown>");
+    }
     if !format.is_table() {
         return context.print(format.typed_object(&answer, None)?);
     }

@@ -6,7 +6,7 @@ use crate::{
     write::{self, DryRun, Writer},
 };
 use async_trait::async_trait;
-use clap::{Arg, ArgMatches, Command as Words};
+use clap::{Arg, ArgMatches, Command as Words, parser::ValueSource};
 use serde_json::{Value, json};
 
 pub struct Autoscale;
@@ -41,6 +41,12 @@ impl Command for Autoscale {
         let Some(max) = matches.get_one::<i32>("max").copied() else {
             return Err(Error::message("required flag(s) \"max\" not set"));
         };
+        if matches.value_source("cpu-percent") == Some(ValueSource::CommandLine) {
+            eprintln!(
+                "Flag --cpu-percent has been deprecated, Use --cpu with percentage or resource quantity format (e.g., '70%' for \
+                 utilization or '500m' for milliCPU)."
+            );
+        }
         let min = matches.get_one::<i32>("min").copied().unwrap_or(-1);
         if max < 1 {
             return Err(Error::message(format!("--max=MAXPODS is required and must be at least 1, max: {max}")));
@@ -56,7 +62,11 @@ impl Command for Autoscale {
             };
             let object = context.api().await?.get(&target.path()).await?;
             if !target.resource.subresources.iter().any(|s| s == "scale") {
-                return Err(Error::message(format!("cannot autoscale a {}", target.resource.kind)));
+                let resource = &target.resource;
+                return Err(Error::message(format!(
+                    "cannot autoscale a {}: could not find scale subresource for {}/{}, Resource={} in discovery information",
+                    resource.kind, resource.group, resource.version, resource.plural
+                )));
             }
             let given = text(matches, "name");
             let metadata = json!({"name": if given.is_empty() { name } else { &given }});
@@ -72,23 +82,38 @@ impl Command for Autoscale {
             let mut scaler = json!({"apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "metadata": metadata,
                 "spec": spec, "status": {"currentMetrics": null, "desiredReplicas": 0}});
             let resource = context.mapper().await?.kind("autoscaling/v2", "HorizontalPodAutoscaler")?.clone();
+            scaler["metadata"]["namespace"] = json!(target.namespace);
             if writer.dry_run == DryRun::Client {
                 writer.report_typed(&resource, scaler, "autoscaled")?;
                 continue;
             }
-            scaler["metadata"]["namespace"] = json!(target.namespace);
             let made = select::of_object(context, &scaler).await?;
-            let created = writer.create(&made, &scaler).await?;
-            writer.report(&made.resource, created, "autoscaled")?;
+            let created = writer.create(&made, &scaler).await;
+            let mut created = created.map_err(|error| match error.is_already_exists() && spec_has_no_metrics(&scaler) {
+                // What the official one makes of its second try, with the older version.
+                true => Error::message(
+                    "failed to create autoscaling/v2 HPA and the configuration is incompatible with autoscaling/v1: empty input",
+                ),
+                false => error,
+            })?;
+            // Written even when there are none.
+            if let Some(status) = created["status"].as_object_mut() {
+                status.entry("currentMetrics").or_insert(Value::Null);
+            }
+            writer.report_typed(&made.resource, created, "autoscaled")?;
         }
         Ok(())
     }
 }
 
+fn spec_has_no_metrics(scaler: &Value) -> bool {
+    scaler["spec"]["metrics"].is_null()
+}
+
 fn metrics(matches: &ArgMatches) -> Result<Vec<Value>> {
     let percent = matches.get_one::<i32>("cpu-percent").copied().filter(|p| *p >= 0).map(|p| format!("{p}%"));
     let mut found = Vec::new();
-    for (name, given) in [("memory", text(matches, "memory")), ("cpu", text(matches, "cpu"))] {
+    for (name, given) in [("cpu", text(matches, "cpu")), ("memory", text(matches, "memory"))] {
         let given = if given.is_empty() && name == "cpu" { percent.clone().unwrap_or_default() } else { given };
         if given.is_empty() {
             continue;
@@ -101,7 +126,7 @@ fn metrics(matches: &ArgMatches) -> Result<Vec<Value>> {
             }
             None => {
                 let quantity = apimachinery::quantity::Quantity::parse(&given)
-                    .map_err(|e| Error::message(format!("invalid {name} quantity {given}: {e}")))?;
+                    .map_err(|_| Error::message(format!("invalid resource {name} value: {given}")))?;
                 json!({"type": "AverageValue", "averageValue": quantity.to_string()})
             }
         };

@@ -2,7 +2,7 @@
 use super::Command;
 use crate::{
     Context, Error, Result,
-    select::{self, Target, flag, words},
+    select::{Target, flag, words},
     write::{DryRun, Writer},
 };
 use async_trait::async_trait;
@@ -39,7 +39,9 @@ impl Command for Certificate {
             "approve" => ("Approved", "KubectlApprove", "approved"),
             _ => ("Denied", "KubectlDeny", "denied"),
         };
-        let names = words(matches, "words");
+        let files = crate::manifests::read(context, matches).await?;
+        let of_files = files.iter().filter_map(|object| object["metadata"]["name"].as_str().map(str::to_owned));
+        let names: Vec<String> = words(matches, "words").into_iter().chain(of_files).collect();
         if names.is_empty() {
             return Err(Error::message("one or more CSRs must be specified as <name> or -f <filename>"));
         }
@@ -62,7 +64,7 @@ impl Command for Certificate {
                     object = api.put(&writer.path(&format!("{}/approval", target.path())), &object).await?;
                 }
             }
-            writer.report(&target.resource, object, done)?;
+            writer.report_typed(&target.resource, object, done)?;
         }
         Ok(())
     }
@@ -80,34 +82,5 @@ impl Command for Missing {
 
     async fn run(&self, _: &Context, _: &ArgMatches) -> Result<()> {
         Err(Error::message(format!("kubectl {} is not implemented", self.0)))
-    }
-}
-
-/// `kubectl events`: the events of a namespace, the oldest first.
-pub struct Events;
-
-#[async_trait]
-impl Command for Events {
-    fn words(&self) -> Words {
-        Words::new("events")
-            .about("List events")
-            .arg(select::all_namespaces())
-            .arg(Arg::new("for").long("for").help("Filter events to only those pertaining to the specified resource."))
-            .arg(
-                Arg::new("types")
-                    .long("types")
-                    .value_delimiter(',')
-                    .action(clap::ArgAction::Append)
-                    .help("Output only events of given types."),
-            )
-            .arg(
-                crate::global::boolean(Arg::new("no-headers").long("no-headers"))
-                    .default_value("false")
-                    .help("When using the default output format, don't print headers."),
-            )
-    }
-
-    async fn run(&self, context: &Context, matches: &ArgMatches) -> Result<()> {
-        crate::describe::list_events(context, matches).await
     }
 }

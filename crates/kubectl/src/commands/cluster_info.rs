@@ -1,6 +1,6 @@
 //! `kubectl cluster-info`, `kubectl top`, and `kubectl options`: what is told about the whole.
 use super::Command;
-use crate::{Context, Error, Result, http::with_query};
+use crate::{Context, Result, http::with_query};
 use async_trait::async_trait;
 use clap::{Arg, ArgMatches, Command as Words};
 
@@ -12,12 +12,13 @@ impl Command for ClusterInfo {
     fn words(&self) -> Words {
         Words::new("cluster-info")
             .about("Display cluster information")
-            .subcommand(Words::new("dump").about("Dump relevant information for debugging and diagnosis"))
+            .arg(Arg::new("words").num_args(0..).hide(true))
+            .subcommand(super::cluster_dump::subcommand())
     }
 
     async fn run(&self, context: &Context, matches: &ArgMatches) -> Result<()> {
-        if matches.subcommand().is_some() {
-            return Err(Error::message("cluster-info dump is not implemented"));
+        if let Some((_, dump)) = matches.subcommand() {
+            return super::cluster_dump::run(context, dump).await;
         }
         let server = context.server().await?;
         let path = with_query(

@@ -27,11 +27,11 @@ impl Command for Config {
             .about("Modify kubeconfig files")
             .subcommand_required(true)
             .arg_required_else_help(true)
-            .subcommand(Words::new("current-context").about("Display the current-context"))
+            .subcommand(ignoring(Words::new("current-context").about("Display the current-context")))
             .subcommand(named("delete-cluster", "Delete the specified cluster from the kubeconfig"))
             .subcommand(named("delete-context", "Delete the specified context from the kubeconfig"))
             .subcommand(named("delete-user", "Delete the specified user from the kubeconfig"))
-            .subcommand(Words::new("get-clusters").about("Display clusters defined in the kubeconfig"))
+            .subcommand(ignoring(Words::new("get-clusters").about("Display clusters defined in the kubeconfig")))
             .subcommand(
                 Words::new("get-contexts")
                     .about("Describe one or many contexts")
@@ -39,7 +39,7 @@ impl Command for Config {
                     .arg(output_flag())
                     .arg(switch("no-headers")),
             )
-            .subcommand(Words::new("get-users").about("Display users defined in the kubeconfig"))
+            .subcommand(ignoring(Words::new("get-users").about("Display users defined in the kubeconfig")))
             .subcommand(
                 named("rename-context", "Rename a context from the kubeconfig file")
                     .arg(Arg::new("new").required(true)),
@@ -98,6 +98,11 @@ impl Command for Config {
     }
 }
 
+/// The official one does not look at arguments of these.
+fn ignoring(words: Words) -> Words {
+    words.arg(Arg::new("words").num_args(0..).hide(true))
+}
+
 fn current_name(context: &Context) -> Result<String> {
     let config = kubeconfig::merged(context)?;
     Ok(config["current-context"].as_str().unwrap_or_default().to_owned())
@@ -115,6 +120,9 @@ fn view(context: &Context, matches: &ArgMatches) -> Result<()> {
         none if none.is_empty() => Format::Yaml,
         _ => Format::of(matches)?,
     };
+    if !flag(matches, "merge") && context.global.kubeconfig.is_none() {
+        return Err(Error::message("if merge==false a precise file must be specified"));
+    }
     let mut config = kubeconfig::merged(context)?;
     if let Some(name) = &context.global.context {
         config["current-context"] = json!(name);
@@ -144,7 +152,9 @@ fn contexts(context: &Context, matches: &ArgMatches) -> Result<()> {
     let names = words(matches, "names");
     let output = text(matches, "output");
     if !output.is_empty() && output != "name" {
-        return Err(Error::message(format!("output must be one of '' or 'name': {output}")));
+        return Err(Error::message(format!(
+            "--output {output} is not available in kubectl config get-contexts; resetting to default output format"
+        )));
     }
     let mut errors = Vec::new();
     for name in &names {

@@ -45,6 +45,9 @@ impl Command for Create {
             let own = inner.subcommand().map_or(inner, |(_, own)| own);
             let writer = Writer::new(context, own, "kubectl-create")?;
             let from = text(own, "from");
+            if !from.is_empty() && !text(own, "image").is_empty() {
+                return Err(Error::message("either --image or --from must be specified"));
+            }
             let mut object = if from.is_empty() {
                 (generator.make)(inner)?
             } else {
@@ -69,10 +72,15 @@ impl Command for Create {
         if manifests.is_empty() && unread.is_empty() {
             return Err(Error::message("no objects passed to create"));
         }
+        if flag(matches, "edit") {
+            Error::collect(unread)?;
+            let objects = manifests.into_iter().map(|manifest| manifest.object).collect();
+            return super::edit::before_create(&writer, matches, objects).await;
+        }
         for mut manifest in manifests {
             if !raw.is_empty() {
-                let answer = context.api().await?.post(&raw, &manifest.object).await?;
-                context.print(crate::printers::json_string(&answer))?;
+                let body = serde_json::to_vec(&manifest.object)?;
+                context.print(context.api().await?.post_raw(&raw, body).await?)?;
                 continue;
             }
             let create = async {

@@ -41,10 +41,13 @@ impl Command for Delete {
         let raw = text(matches, "raw");
         let api = context.api().await?;
         if !raw.is_empty() {
-            let answer = api.delete(&raw, &json!({})).await?;
-            return context.print(crate::printers::json_string(&answer));
+            let answer = api.delete_raw(&raw).await?;
+            return context.print(answer);
         }
         if select::is_empty(matches) {
+            if flag(matches, "all") || !text(matches, "selector").is_empty() {
+                return Err(Error::message("at least one resource must be specified to use a selector"));
+            }
             return Err(Error::message(select::NOTHING_SELECTED));
         }
         let call = Call::new(context, matches, api)?;
@@ -60,10 +63,16 @@ impl Command for Delete {
         if !manifests::given(matches) {
             let selects = flag(matches, "all") || !text(matches, "selector").is_empty();
             let words = select::words(matches, "words");
+            if flag(matches, "all") && !text(matches, "selector").is_empty() {
+                return Err(Error::message("setting 'all' parameter but found a non empty selector. "));
+            }
             if selects && (words.len() > 1 || words.iter().any(|word| word.contains('/'))) {
                 return Err(Error::message("name cannot be provided when a selector is specified"));
             }
             targets.extend(select::each(context, matches).await?.into_iter().map(|target| (target, None)));
+        }
+        if context.global.namespace.is_some() && targets.iter().any(|(target, _)| !target.resource.namespaced) {
+            eprintln!("Warning: deleting cluster-scoped resources, not scoped to the provided namespace");
         }
         for (target, source) in targets {
             match call.delete(&target).await {

@@ -3,7 +3,6 @@ use super::{Command, apply};
 use crate::{
     Context, Error, Result, manifests, printers,
     select::{self, Target, flag, text},
-    write::remember_applied,
 };
 use async_trait::async_trait;
 use clap::{Arg, ArgMatches, Command as Words};
@@ -60,11 +59,12 @@ async fn diff(context: &Context, matches: &ArgMatches) -> Result<()> {
         }
         let target = select::of_object(context, &object).await?;
         let name = file_name(&target);
-        let (before, after) = both(context, matches, &target, object).await?;
+        let (mut before, mut after) = both(context, matches, &target, object).await?;
+        if target.resource.kind == "Secret" {
+            mask(before.as_mut(), after.as_mut());
+        }
         for (folder, object) in [(&live, before), (&merged, after)] {
-            if let Some(object) = object {
-                write(&folder.path().join(&name), object, &target, flag(matches, "show-managed-fields"))?;
-            }
+            write(&folder.path().join(&name), object, flag(matches, "show-managed-fields"))?;
         }
     }
     let code = run(live.path(), merged.path()).await?;
@@ -104,7 +104,12 @@ async fn both(
         let merged = api.patch(&path, "application/apply-patch+yaml", &object).await?;
         return Ok((live, Some(merged)));
     }
-    remember_applied(&mut object)?;
+    // What is remembered stays as it is: the annotation is no part of the comparison.
+    let annotations = &mut object["metadata"]["annotations"];
+    match annotations.as_object_mut() {
+        Some(annotations) => drop(annotations.remove(crate::write::LAST_APPLIED)),
+        None => *annotations = Value::Object(serde_json::Map::new()),
+    }
     let merged = match &live {
         Some(live) => {
             let (kind, patch) = apply::three_way(target, &object, live)?;
@@ -118,25 +123,28 @@ async fn both(
     Ok((live, Some(merged)))
 }
 
-fn write(path: &Path, mut object: Value, target: &Target, managed: bool) -> Result<()> {
+/// The file of an object; an empty one for what is not there.
+fn write(path: &Path, object: Option<Value>, managed: bool) -> Result<()> {
+    let Some(mut object) = object else { return Ok(fs::write(path, "")?) };
     if !managed {
         printers::strip_managed_fields(&mut object);
     }
-    if let Some(annotations) = object["metadata"]["annotations"].as_object_mut() {
-        annotations.remove(crate::write::LAST_APPLIED);
-        if annotations.is_empty()
-            && let Some(metadata) = object["metadata"].as_object_mut()
-        {
-            metadata.remove("annotations");
-        }
-    }
-    if target.resource.kind == "Secret"
-        && let Some(data) = object["data"].as_object_mut()
-    {
-        // Not the values, only whether they differ: see the length.
-        data.values_mut().for_each(|value| *value = format!("*** ({} bytes)", value.to_string().len()).into());
-    }
     Ok(fs::write(path, apimachinery::codec::yaml::to_string(&object))?)
+}
+
+/// Of a secret's values only whether they differ is shown.
+fn mask(mut before: Option<&mut Value>, mut after: Option<&mut Value>) {
+    let data = |object: &Option<&mut Value>| object.as_ref().map(|o| o["data"].clone()).unwrap_or_default();
+    let (old, new) = (data(&before), data(&after));
+    let hide = |object: &mut Option<&mut Value>, other: &Value, what: &str| {
+        let Some(map) = object.as_mut().and_then(|object| object["data"].as_object_mut()) else { return };
+        for (key, value) in map {
+            let differs = !other[key].is_null() && other[key] != *value;
+            *value = if differs { format!("*** ({what})") } else { "***".to_owned() }.into();
+        }
+    };
+    hide(&mut before, &new, "before");
+    hide(&mut after, &old, "after");
 }
 
 /// Run the program on both folders; its exit code, 1 for differences.
@@ -148,10 +156,31 @@ async fn run(live: &Path, merged: &Path) -> Result<i32> {
         None => ("diff", vec!["-u", "-N"]),
     };
     let status = tokio::process::Command::new(program).args(arguments).arg(live).arg(merged).status().await;
-    let status = status.map_err(|e| Error::message(format!("failed to run {program:?}: {e}")))?;
+    let status = status.map_err(|e| {
+        let why = match e.kind() {
+            std::io::ErrorKind::NotFound => "executable file not found in $PATH".to_owned(),
+            _ => printers::go_text(&e),
+        };
+        Error::message(format!("failed to run {program:?}: {why}"))
+    })?;
     match status.code() {
         Some(code @ (0 | 1)) => Ok(code),
         Some(code) => Err(Error::message(format!("failed to run {program:?}: exit status {code}"))),
         None => Err(Error::message(format!("failed to run {program:?}: it was killed"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn values_of_secrets_are_hidden() {
+        let (mut before, mut after) =
+            (json!({"data": {"a": "1", "b": "2"}}), json!({"data": {"a": "1", "b": "3", "c": "4"}}));
+        mask(Some(&mut before), Some(&mut after));
+        assert_eq!(before["data"], json!({"a": "***", "b": "*** (before)"}));
+        assert_eq!(after["data"], json!({"a": "***", "b": "*** (after)", "c": "***"}));
     }
 }

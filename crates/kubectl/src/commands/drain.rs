@@ -123,23 +123,36 @@ impl Command for Drain {
         for target in &targets {
             cordon(&writer, target, true).await?;
         }
+        let (mut errors, mut remaining) = (Vec::new(), Vec::new());
         for target in &targets {
             let name = target.name.as_deref().unwrap_or_default();
-            drain(&writer, matches, name, deadline).await.map_err(|error| {
-                eprintln!("There are pending nodes to be drained:\n {name}");
-                Error::message(format!(
-                    "unable to drain node \"{name}\" due to error: {}, continuing command...",
-                    bare(&error)
-                ))
-            })?;
-            let object = target.resource.object_name(name);
-            context.line(format!("{object} drained{}", writer.dry_run.suffix()))?;
+            match drain(&writer, matches, name, deadline).await {
+                Ok(()) => {
+                    let object = target.resource.object_name(name);
+                    context.line(format!("{object} drained{}", writer.dry_run.suffix()))?;
+                }
+                Err(error) => {
+                    remaining.push(name);
+                    let why = bare(&error);
+                    eprintln!("error: unable to drain node \"{name}\" due to error: {why}, continuing command...");
+                    eprintln!("There are pending nodes to be drained:");
+                    remaining.iter().for_each(|name| eprintln!(" {name}"));
+                    match error {
+                        Error::Many(all) => errors.extend(all),
+                        one => errors.push(one),
+                    }
+                }
+            }
         }
-        Ok(())
+        Error::collect(errors)
     }
 }
 
+/// Several at once stand between brackets.
 fn bare(error: &Error) -> String {
+    if let Error::Many(all) = error {
+        return format!("[{}]", all.iter().map(bare).collect::<Vec<_>>().join(", "));
+    }
     let text = error.text();
     text.strip_prefix("error: ").unwrap_or(&text).to_owned()
 }
@@ -212,10 +225,10 @@ async fn drain(writer: &Writer<'_>, matches: &ArgMatches, node: &str, deadline: 
         evicted.push((namespace, name, pod["metadata"]["uid"].clone()));
     }
     if !refused.is_empty() {
-        return Err(Error::message(by_reason(&refused)));
+        return Error::collect(by_reason(&refused).into_iter().map(Error::Message).collect());
     }
     if !warned.is_empty() {
-        eprintln!("Warning: {}", by_reason(&warned));
+        eprintln!("Warning: {}", by_reason(&warned).join("; "));
     }
     let delete = flag(matches, "disable-eviction");
     for (namespace, name, _) in &evicted {
@@ -236,7 +249,7 @@ async fn drain(writer: &Writer<'_>, matches: &ArgMatches, node: &str, deadline: 
     Ok(())
 }
 
-fn by_reason(pods: &[(&'static str, String)]) -> String {
+fn by_reason(pods: &[(&'static str, String)]) -> Vec<String> {
     let mut reasons: Vec<&str> = pods.iter().map(|(why, _)| *why).collect();
     reasons.sort_unstable();
     reasons.dedup();
@@ -244,7 +257,7 @@ fn by_reason(pods: &[(&'static str, String)]) -> String {
         let names: Vec<&str> = pods.iter().filter(|(why, _)| *why == reason).map(|(_, name)| name.as_str()).collect();
         format!("{reason}: {}", names.join(", "))
     });
-    lines.collect::<Vec<_>>().join("; ")
+    lines.collect()
 }
 
 async fn evict(
@@ -284,12 +297,27 @@ async fn evict(
                 );
                 tokio::time::sleep(REFUSED).await;
             }
+            Err(Error::Server(status)) if is_namespace_terminating(&status) => {
+                // The pod goes with its namespace; until it is marked so, evicting it is tried again.
+                match api.get(&path).await {
+                    Ok(pod) if pod["metadata"]["deletionTimestamp"].is_null() => {
+                        tokio::time::sleep(REFUSED).await;
+                    }
+                    Err(error) if !error.is_not_found() => return Err(error),
+                    _ => return Ok(()),
+                }
+            }
             Err(error) => {
                 let text = bare(&error);
                 return Err(Error::message(format!("error when evicting pods/\"{name}\" -n \"{namespace}\": {text}")));
             }
         }
     }
+}
+
+fn is_namespace_terminating(status: &crate::error::Status) -> bool {
+    let causes = status.body["details"]["causes"].as_array().into_iter().flatten();
+    status.code == 403 && causes.into_iter().any(|cause| cause["reason"] == "NamespaceTerminating")
 }
 
 async fn gone(writer: &Writer<'_>, namespace: &str, name: &str, uid: &Value, deadline: Option<Instant>) -> Result<()> {

@@ -1,24 +1,26 @@
-//! `kubectl edit`: an object in an editor, and the difference sent as a patch.
-use super::Command;
+//! `kubectl edit`, `create --edit` and `apply edit-last-applied`: objects in an editor until they are accepted.
+//!
+//! Several objects are edited as one list. What the server finds invalid opens the editor again, with the reasons above.
+use super::{
+    Command,
+    editor::{self, Mode, Reason},
+};
 use crate::{
-    Context, Error, Result, manifests, printers,
+    Context, Error, Result, manifests,
+    printers::{self, Format},
     select::{self, Target, flag, text},
-    write::{self, Writer},
+    write::{self, LAST_APPLIED, Writer},
 };
 use apimachinery::{codec::yaml, patch, schema};
 use async_trait::async_trait;
 use clap::{Arg, ArgMatches, Command as Words};
-use serde_json::Value;
-use std::{fs, io::Write as _, path::Path};
+use serde_json::{Value, json};
+use std::{fs, path::PathBuf};
 
 pub struct Edit;
 
-const HEADER: &str = "\
-# Please edit the object below. Lines beginning with a '#' will be ignored,
-# and an empty file will abort the edit. If an error occurs while saving this file will be
-# reopened with the relevant failures.
-#
-";
+const CANCELLED: &str = "Edit cancelled, no valid changes were saved.";
+const CHANGED_IDENTITY: &str = "At least one of apiVersion, kind and name was changed";
 
 #[async_trait]
 impl Command for Edit {
@@ -39,143 +41,275 @@ impl Command for Edit {
 
     async fn run(&self, context: &Context, matches: &ArgMatches) -> Result<()> {
         let writer = Writer::new(context, matches, "kubectl-edit")?;
-        if text(matches, "output") == "json" {
-            return Err(Error::message("edit -o json is not implemented"));
-        }
         if select::is_empty(matches) {
             return Err(Error::message(select::NOTHING_SELECTED));
         }
         let subresource = text(matches, "subresource");
+        let mut originals = Vec::new();
         for target in select::each(context, matches).await? {
             let path = if subresource.is_empty() { target.path() } else { format!("{}/{subresource}", target.path()) };
-            edit(&writer, &target, &path, flag(matches, "output-patch")).await?;
+            let mut object = context.api().await?.get(&path).await?;
+            printers::strip_managed_fields(&mut object);
+            originals.push(Original { target, path, object });
         }
-        Ok(())
+        Session::new(&writer, matches, Mode::Live).run(&originals).await
     }
 }
 
-/// The editor's answer to one attempt.
-enum Answer {
-    Same,
-    Empty,
-    Changed(Value),
-    /// Not YAML: why.
-    Broken(String),
-}
-
-async fn edit(writer: &Writer<'_>, target: &Target, path: &str, show_patch: bool) -> Result<()> {
-    let api = writer.context.api().await?;
-    let mut object = api.get(path).await?;
-    printers::strip_managed_fields(&mut object);
-    let original = yaml::to_string(&object);
-    let mut file = tempfile::Builder::new().prefix("kubectl-edit-").suffix(".yaml").tempfile()?;
-    let (mut shown, mut trouble) = (original.clone(), String::new());
-    loop {
-        fs::write(file.path(), format!("{HEADER}{trouble}{shown}"))?;
-        file.flush()?;
-        run_editor(file.path()).await?;
-        let edited = plain(&fs::read_to_string(file.path())?);
-        if !trouble.is_empty() && edited == shown {
-            let (_, kept) = file.keep().map_err(|e| Error::message(e.to_string()))?;
-            eprintln!("Edit cancelled, no valid changes were saved.");
-            eprintln!("A copy of your changes has been stored to \"{}\"", kept.display());
-            return Err(Error::Exit(1));
+/// `kubectl apply edit-last-applied`.
+///
+/// # Errors
+/// Nothing that is named was applied, or as `kubectl edit`.
+pub async fn last_applied(context: &Context, matches: &ArgMatches) -> Result<()> {
+    let writer = Writer::new(context, matches, "kubectl-client-side-apply")?;
+    if select::is_empty(matches) {
+        return Err(Error::message(select::NOTHING_SELECTED));
+    }
+    let mut originals = Vec::new();
+    for target in select::each(context, matches).await? {
+        let object = context.api().await?.get(&target.path()).await?;
+        if let Some(applied) = object["metadata"]["annotations"][LAST_APPLIED].as_str() {
+            originals.push(Original { path: target.path(), target, object: serde_json::from_str(applied)? });
         }
-        let why = match answer(&edited, &original) {
-            Answer::Same => {
-                eprintln!("Edit cancelled, no changes made.");
-                return Ok(());
-            }
-            Answer::Empty => {
-                eprintln!("Edit cancelled, saved file was empty.");
-                return Ok(());
-            }
-            Answer::Broken(why) => format!("# The edited file had a syntax error: {why}\n#\n"),
-            Answer::Changed(changed) => match send(writer, target, path, &object, &changed, show_patch).await {
-                Ok(()) => return Ok(()),
-                Err(Error::Server(status)) => {
-                    let name = target.name.as_deref().unwrap_or_default();
-                    let lines = status.message.lines().map(|line| format!("# * {line}\n")).collect::<String>();
-                    eprintln!(
-                        "error: {} \"{name}\" could not be patched: {}",
-                        target.resource.qualified(),
-                        status.message
-                    );
-                    format!("# {} \"{name}\" was not valid:\n{lines}#\n", target.resource.qualified())
-                }
-                Err(other) => return Err(other),
-            },
-        };
-        (shown, trouble) = (edited, why);
     }
+    if originals.is_empty() {
+        return Err(Error::message(
+            "no last-applied-configuration annotation found on resources, to create the annotation, use command `kubectl apply \
+             set-last-applied --create-annotation`",
+        ));
+    }
+    Session::new(&writer, matches, Mode::LastApplied).run(&originals).await
 }
 
-/// Without comments.
-fn plain(text: &str) -> String {
-    text.lines().filter(|line| !line.starts_with('#')).map(|line| format!("{line}\n")).collect()
+/// `kubectl create --edit`: each object by itself.
+///
+/// # Errors
+/// As `kubectl edit`.
+pub async fn before_create(writer: &Writer<'_>, matches: &ArgMatches, objects: Vec<Value>) -> Result<()> {
+    for object in objects {
+        let target = select::of_object(writer.context, &object).await?;
+        let original = Original { path: target.path(), target, object };
+        Session::new(writer, matches, Mode::Create).run(&[original]).await?;
+    }
+    Ok(())
 }
 
-fn answer(edited: &str, original: &str) -> Answer {
-    if edited.trim().is_empty() {
-        return Answer::Empty;
-    }
-    if edited == original {
-        return Answer::Same;
-    }
-    match yaml::parse(edited) {
-        Ok(value) if value.is_object() => match yaml::parse(original) {
-            Ok(before) if before == value => Answer::Same,
-            _ => Answer::Changed(value),
-        },
-        Ok(_) => Answer::Broken("not an object".into()),
-        Err(error) => Answer::Broken(error.to_string().replace('\n', " ")),
-    }
+/// An object before it is edited.
+struct Original {
+    target: Target,
+    /// Where a patch goes.
+    path: String,
+    object: Value,
 }
 
-async fn send(
-    writer: &Writer<'_>,
-    target: &Target,
-    path: &str,
-    before: &Value,
-    after: &Value,
+struct Session<'a> {
+    writer: &'a Writer<'a>,
+    mode: Mode,
     show_patch: bool,
-) -> Result<()> {
+    as_json: bool,
+}
+
+/// What came of writing the objects.
+#[derive(Default)]
+struct Outcome {
+    reasons: Vec<Reason>,
+    retryable: bool,
+    not_found: bool,
+}
+
+impl<'a> Session<'a> {
+    fn new(writer: &'a Writer<'a>, matches: &ArgMatches, mode: Mode) -> Self {
+        let as_json = matches!(writer.format, Format::Json);
+        Session { writer, mode, show_patch: flag(matches, "output-patch"), as_json }
+    }
+
+    fn shown(&self, originals: &[Original]) -> String {
+        let object = match originals {
+            [one] => one.object.clone(),
+            all => {
+                let items: Vec<&Value> = all.iter().map(|original| &original.object).collect();
+                json!({"apiVersion": "v1", "kind": "List", "metadata": {}, "items": items})
+            }
+        };
+        if self.as_json { printers::json_string(&object) } else { yaml::to_string(&object) }
+    }
+
+    async fn run(&self, originals: &[Original]) -> Result<()> {
+        let original = self.shown(originals);
+        let extension = if self.as_json { "json" } else { "yaml" };
+        let (mut body, mut reasons, mut last_file) = (original.clone(), Vec::new(), None::<PathBuf>);
+        loop {
+            let header = if self.as_json { String::new() } else { editor::header(self.mode, &reasons) };
+            let failed = !reasons.is_empty();
+            let edited = editor::edit(&format!("{header}{body}"), extension).await;
+            let (file, edited) = edited.map_err(|error| kept(error, last_file.as_ref()))?;
+            let edited = editor::plain(&edited);
+            if failed && same(&edited, &body) {
+                return Err(kept(Error::message(CANCELLED), Some(&file)));
+            }
+            if let Some(old) = last_file.replace(file.clone()) {
+                let _ = fs::remove_file(old);
+            }
+            if let Err(why) = check(&edited) {
+                if let [first, ..] = originals {
+                    eprintln!("error: {} is invalid", named(&first.target));
+                }
+                reasons =
+                    vec![Reason { head: format!("The edited file failed validation: {why}"), details: Vec::new() }];
+                body = edited;
+                continue;
+            }
+            if same(&edited, &original) {
+                eprintln!("Edit cancelled, no changes made.");
+                return Ok(fs::remove_file(file)?);
+            }
+            let outcome = self.write(originals, &edited).await.map_err(|error| kept(error, Some(&file)))?;
+            if outcome.retryable {
+                eprintln!("You can run `kubectl replace -f {}` to try this update again.", file.display());
+                return Err(Error::Exit(1));
+            }
+            if outcome.not_found {
+                eprintln!(
+                    "The edits you made on deleted resources have been saved to {:?}",
+                    file.display().to_string()
+                );
+                return Err(Error::Exit(1));
+            }
+            if outcome.reasons.is_empty() {
+                return Ok(fs::remove_file(file)?);
+            }
+            (reasons, body) = (outcome.reasons, edited);
+        }
+    }
+
+    /// Send what was edited; the server's refusals are told of and gathered.
+    async fn write(&self, originals: &[Original], edited: &str) -> Result<Outcome> {
+        let value = yaml::parse(edited).map_err(|e| Error::message(e.to_string()))?;
+        let objects = match value["items"].as_array() {
+            Some(items) if value["kind"] == "List" => items.clone(),
+            _ => vec![value],
+        };
+        let mut outcome = Outcome::default();
+        for object in objects {
+            let written = match self.mode {
+                Mode::Create => self.create(&object).await,
+                _ => self.patch(originals, &object).await,
+            };
+            let Err(error) = written else { continue };
+            let Error::Server(status) = error else { return Err(error) };
+            let name = match originals.iter().find(|original| is_same(&original.object, &object)) {
+                Some(original) => named(&original.target),
+                None => return Err(Error::Server(status)),
+            };
+            match status.reason.as_str() {
+                "Invalid" => {
+                    eprintln!("error: {name} is invalid");
+                    let causes = status.body["details"]["causes"].as_array().into_iter().flatten();
+                    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+                    let details = causes.map(|c| format!("{}: {}", text(&c["field"]), text(&c["message"]))).collect();
+                    outcome.reasons.push(Reason { head: format!("{name} was not valid"), details });
+                }
+                "NotFound" => {
+                    eprintln!("error: {name} could not be found on the server");
+                    outcome.not_found = true;
+                }
+                _ => {
+                    eprintln!("error: {name} could not be patched: {}", status.message);
+                    outcome.retryable = true;
+                }
+            }
+        }
+        Ok(outcome)
+    }
+
+    async fn create(&self, object: &Value) -> Result<()> {
+        let target = select::of_object(self.writer.context, object).await?;
+        let created = self.writer.create(&target, object).await?;
+        self.writer.report(&target.resource, created, "created")
+    }
+
+    async fn patch(&self, originals: &[Original], object: &Value) -> Result<()> {
+        let found = match originals {
+            [one] => Some(one),
+            all => all.iter().find(|original| is_same(&original.object, object)),
+        };
+        let Some(original) = found else {
+            return Err(Error::message(format!("no original object found for {object}")));
+        };
+        let resource = &original.target.resource;
+        if original.object == *object {
+            return self.writer.report(resource, object.clone(), "skipped");
+        }
+        let (kind, patch) = match self.mode {
+            Mode::LastApplied => {
+                let applied = format!("{}\n", serde_json::to_string(object)?);
+                let patch = json!({"metadata": {"annotations": {LAST_APPLIED: applied}}});
+                ("application/merge-patch+json", patch)
+            }
+            _ => difference(&original.target, &original.object, object)?,
+        };
+        if self.show_patch {
+            self.writer.context.line(format!("Patch: {patch}"))?;
+        }
+        let path = self.writer.path(&original.path);
+        let edited = self.writer.context.api().await?.patch(&path, kind, &patch).await?;
+        self.writer.report(resource, edited, "edited")
+    }
+}
+
+/// Say where the file is that the user has worked on.
+fn kept(error: Error, file: Option<&PathBuf>) -> Error {
+    if let Some(file) = file.filter(|file| file.exists()) {
+        eprintln!("A copy of your changes has been stored to {:?}", file.display().to_string());
+    }
+    error
+}
+
+/// `configmaps "a"`, `deployments.apps "web"`.
+fn named(target: &Target) -> String {
+    format!("{} {:?}", target.resource.qualified(), target.name.as_deref().unwrap_or_default())
+}
+
+/// Whether two texts mean the same.
+fn same(one: &str, other: &str) -> bool {
+    match (yaml::parse(one), yaml::parse(other)) {
+        (Ok(one), Ok(other)) => one == other,
+        _ => one == other,
+    }
+}
+
+/// What is seen without asking the server.
+fn check(edited: &str) -> std::result::Result<(), String> {
+    let value = yaml::parse(edited).map_err(|e| e.to_string())?;
+    if !value.is_object() {
+        return Err("invalid object to validate".into());
+    }
+    manifests::type_of(&value).map(drop).map_err(|e| e.bare())
+}
+
+/// Whether an edited object is this one: by its uid, or by its name where there is none yet.
+fn is_same(original: &Value, edited: &Value) -> bool {
+    let (before, after) = (&original["metadata"], &edited["metadata"]);
+    match before["uid"].is_string() {
+        true => before["uid"] == after["uid"],
+        false => before["name"] == after["name"] && original["kind"] == edited["kind"],
+    }
+}
+
+/// The patch from one state to the other, and its content type.
+fn difference(target: &Target, before: &Value, after: &Value) -> Result<(&'static str, Value)> {
     if manifests::type_of(before)? != manifests::type_of(after)?
         || before["metadata"]["name"] != after["metadata"]["name"]
     {
-        return Err(Error::message("At least one of apiVersion, kind and name was changed"));
+        return Err(Error::message(CHANGED_IDENTITY));
     }
-    let known = schema::of(&target.resource.group, &target.resource.version, &target.resource.kind);
-    let (kind, patch) = match known {
+    Ok(match schema::of(&target.resource.group, &target.resource.version, &target.resource.kind) {
         Some(schema) => {
             let patch = patch::two_way_strategic(before, after, schema).map_err(|e| Error::message(e.to_string()))?;
             ("application/strategic-merge-patch+json", patch)
         }
         None => ("application/merge-patch+json", patch::merge_diff(before, after)),
-    };
-    if show_patch {
-        writer.context.line(format!("Patch: {patch}"))?;
-    }
-    let edited = writer.context.api().await?.patch(&writer.path(path), kind, &patch).await?;
-    writer.report(&target.resource, edited, "edited")
-}
-
-async fn run_editor(path: &Path) -> Result<()> {
-    let editor = ["KUBE_EDITOR", "EDITOR"].iter().find_map(|name| std::env::var(name).ok().filter(|e| !e.is_empty()));
-    let editor = editor.unwrap_or_else(|| "vi".into());
-    // As with the official one, the editor may carry arguments and quotes: the shell splits them.
-    let status = tokio::process::Command::new("/bin/sh")
-        .arg("-c")
-        .arg(format!("{editor} \"$1\""))
-        .arg("kubectl-edit")
-        .arg(path)
-        .status()
-        .await
-        .map_err(|e| Error::message(format!("unable to launch the editor \"{editor}\": {e}")))?;
-    if status.success() {
-        return Ok(());
-    }
-    Err(Error::message(format!("there was a problem with the editor \"{editor}\"")))
+    })
 }
 
 #[cfg(test)]
@@ -185,10 +319,18 @@ mod tests {
     #[test]
     fn what_an_edit_means() {
         let original = "a: 1\nb: 2\n";
-        assert!(matches!(answer(&plain(&format!("{HEADER}{original}")), original), Answer::Same));
-        assert!(matches!(answer("b: 2\na: 1\n", original), Answer::Same));
-        assert!(matches!(answer(&plain(HEADER), original), Answer::Empty));
-        assert!(matches!(answer("a: 2\nb: 2\n", original), Answer::Changed(_)));
-        assert!(matches!(answer("a: [\n", original), Answer::Broken(_)));
+        assert!(same("b: 2\na: 1\n", original) && !same("a: 2\nb: 2\n", original));
+        assert_eq!(check("apiVersion: v1\nkind: Pod\n"), Ok(()));
+        for wrong in ["", "a: [\n", "apiVersion: v1\n", "- a\n"] {
+            assert!(check(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn objects_are_told_apart() {
+        let object = |uid: Value, name: &str| json!({"kind": "Pod", "metadata": {"uid": uid, "name": name}});
+        assert!(is_same(&object(json!("u"), "a"), &object(json!("u"), "b")));
+        assert!(!is_same(&object(json!("u"), "a"), &object(json!("v"), "a")));
+        assert!(is_same(&object(Value::Null, "a"), &object(Value::Null, "a")));
     }
 }

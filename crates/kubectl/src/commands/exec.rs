@@ -45,6 +45,7 @@ impl Command for Exec {
 
     async fn run(&self, context: &Context, matches: &ArgMatches) -> Result<()> {
         let command = words(matches, "command");
+        check_patience(matches, "exec")?;
         if command.is_empty() {
             return Err(Error::message("you must specify at least one command for the container"));
         }
@@ -66,7 +67,7 @@ impl Command for Exec {
         if !flag(matches, "quiet") {
             pods::tell_default(&pod, &asked);
         }
-        let streams = Streams::new(flag(matches, "stdin"), flag(matches, "tty"));
+        let streams = Streams::new(flag(matches, "stdin"), flag(matches, "tty"), flag(matches, "quiet"));
         let (namespace, name) = place(&pod);
         streams::exec(context, namespace, name, &pods::container(&pod, &asked), &command, streams).await
     }
@@ -76,28 +77,45 @@ impl Command for Exec {
 impl Command for Attach {
     fn words(&self) -> Words {
         flags(Words::new("attach").about("Attach to a running container"))
-            .arg(Arg::new("pod").required(true).value_name("POD | TYPE/NAME"))
+            .arg(Arg::new("words").num_args(0..).value_name("POD | TYPE/NAME"))
     }
 
     async fn run(&self, context: &Context, matches: &ArgMatches) -> Result<()> {
-        let pod = pods::one(context, &text(matches, "pod")).await?;
+        let given = words(matches, "words");
+        let word = match given.as_slice() {
+            [] => return Err(Error::message("at least 1 argument is required for attach")),
+            [word] => word.clone(),
+            [kind, name] => format!("{kind}/{name}"),
+            _ => {
+                return Err(Error::message(format!(
+                    "expected POD, TYPE/NAME, or TYPE NAME, (at most 2 arguments) saw {}: [{}]",
+                    given.len(),
+                    given.join(" ")
+                )));
+            }
+        };
+        check_patience(matches, "attach")?;
+        let pod = pods::one(context, &word).await?;
         let asked = text(matches, "container");
-        pods::check_container(&pod, &asked)?;
         if let Some(phase @ ("Succeeded" | "Failed")) = pod["status"]["phase"].as_str() {
             return Err(Error::message(format!(
                 "cannot attach a container in a completed pod; current phase is {phase}"
             )));
         }
-        let streams = Streams::new(flag(matches, "stdin"), flag(matches, "tty"));
-        if !flag(matches, "quiet") {
-            pods::tell_default(&pod, &asked);
-            if streams.stdin {
-                eprintln!("If you don't see a command prompt, try pressing enter.");
-            }
-        }
-        let (namespace, name) = place(&pod);
-        streams::attach(context, namespace, name, &pods::container(&pod, &asked), streams).await
+        let wanted = Streams { stdin: flag(matches, "stdin"), tty: flag(matches, "tty") };
+        streams::attach_to(context, &pod, &asked, wanted, flag(matches, "quiet")).await
     }
+}
+
+/// # Errors
+/// There is no time at all to wait for the pod.
+fn check_patience(matches: &ArgMatches, command: &str) -> Result<()> {
+    let patience = apimachinery::duration::parse(&text(matches, "pod-running-timeout"));
+    if patience.is_ok_and(|patience| patience.is_zero()) {
+        let help = format!("See 'kubectl {command} -h' for help and examples");
+        return Err(Error::message(format!("--pod-running-timeout must be higher than zero\n{help}")));
+    }
+    Ok(())
 }
 
 fn place(pod: &serde_json::Value) -> (&str, &str) {

@@ -46,7 +46,7 @@ impl Command for Explain {
         };
         if text(matches, "output") != "plaintext" {
             return Err(match text(matches, "output").as_str() {
-                known @ ("plaintext-openapiv2" | "json" | "md") => {
+                known @ ("plaintext-openapiv2" | "md") => {
                     Error::message(format!("explain -o {known} is not implemented"))
                 }
                 other => Error::message(format!("unrecognized format: {other}")),
@@ -54,8 +54,8 @@ impl Command for Explain {
         }
         let mapper = context.mapper().await?;
         let parts: Vec<&str> = word.trim_end_matches('.').split('.').collect();
-        // `deployments.apps.spec`: the longest name of a resource wins.
-        let found = (1..=parts.len()).rev().find_map(|n| {
+        // `deployments.apps.spec`: the group may stand behind the name, up to its first dot.
+        let found = (1..=parts.len().min(2)).rev().find_map(|n| {
             let name = parts.get(..n)?.join(".");
             Some((mapper.resource(&name).ok()?, parts.get(n..)?))
         });

@@ -41,19 +41,27 @@ impl Command for Expose {
 
     async fn run(&self, context: &Context, matches: &ArgMatches) -> Result<()> {
         let writer = Writer::new(context, matches, "kubectl-expose")?;
+        if select::is_empty(matches) {
+            return Err(Error::message(select::NOTHING_SELECTED));
+        }
+        // What files say is enough; what is named is asked for.
+        let mut from_files = crate::manifests::read(context, matches).await?.into_iter();
         for target in select::targets(context, matches).await? {
             if target.name.is_none() {
                 return Err(Error::message("resource(s) were provided, but no name was specified"));
             }
-            let object = context.api().await?.get(&target.path()).await?;
+            let object = match from_files.next() {
+                Some(object) => object,
+                None => context.api().await?.get(&target.path()).await?,
+            };
             let mut service = service(&object, matches)?;
+            if let Some(namespace) = &target.namespace {
+                service["metadata"]["namespace"] = json!(namespace);
+            }
             if writer.dry_run == DryRun::Client {
                 let resource = context.mapper().await?.resource("services")?.clone();
                 writer.report_typed(&resource, service, "exposed")?;
                 continue;
-            }
-            if let Some(namespace) = &target.namespace {
-                service["metadata"]["namespace"] = json!(namespace);
             }
             let made = select::of_object(context, &service).await?;
             let created = writer.create(&made, &service).await?;
@@ -116,7 +124,7 @@ fn service(object: &Value, matches: &ArgMatches) -> Result<Value> {
     let wanted: Vec<u64> = match given("port") {
         Some(list) => list
             .split(',')
-            .map(|p| p.parse().map_err(|_| Error::message(format!("invalid port {p:?}"))))
+            .map(|p| p.parse().map_err(|_| Error::message(format!("strconv.Atoi: parsing {p:?}: invalid syntax"))))
             .collect::<Result<_>>()?,
         None => known.iter().map(|(port, _)| *port).collect(),
     };

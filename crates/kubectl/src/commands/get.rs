@@ -105,6 +105,10 @@ impl Command for Get {
         if flag(matches, "output-watch-events") && !watching {
             return Err(Error::message("--output-watch-events option can only be used with --watch or --watch-only"));
         }
+        let output = text(matches, "output");
+        if flag(matches, "show-labels") && !["", "wide"].contains(&output.as_str()) {
+            return Err(Error::message(format!("--show-labels option cannot be used with {output} printer")));
+        }
         let format = Format::of_get(matches)?;
         let sort_by = text(matches, "sort-by");
         let sort_by = if sort_by.is_empty() { None } else { Some(JsonPath::parse_relaxed(&sort_by)?) };
@@ -268,7 +272,7 @@ impl Call<'_> {
             if table["rows"].as_array().is_none_or(Vec::is_empty) {
                 continue;
             }
-            let kind = target.resource.qualified();
+            let kind = format!("{}/{}", target.resource.group_version(), target.resource.plural);
             match &mut printer {
                 Some((current, printer)) if *current == kind => printed.push_str(&printer.print(&table)),
                 _ => {
@@ -361,7 +365,14 @@ impl Call<'_> {
             query.push(("fieldSelector", only.as_str()));
         }
         let mut events = self.api.stream(&self.path(&collection, &query), accept).await?;
-        while let Some(mut event) = events.event().await? {
+        loop {
+            let mut event = match events.event().await {
+                Ok(Some(event)) => event,
+                Ok(None) => return Ok(()),
+                // A watch lasts as long as a request may take.
+                Err(_) if self.context.has_request_timeout() => return Ok(()),
+                Err(error) => return Err(error),
+            };
             match event["type"].as_str().unwrap_or_default() {
                 "BOOKMARK" => {}
                 "ERROR" => {
@@ -374,7 +385,6 @@ impl Call<'_> {
                 }
             }
         }
-        Ok(())
     }
 
     fn show(&self, printer: &mut TablePrinter, event: &str, object: Value, target: &Target) -> Result<()> {

@@ -179,12 +179,6 @@ async fn change(context: &Context, matches: &ArgMatches, singular: &'static str,
                 continue;
             }
         };
-        if list {
-            for (key, value) in object["metadata"][change.field()].as_object().into_iter().flatten() {
-                context.line(format!("{key}={}", value.as_str().unwrap_or_default()))?;
-            }
-            continue;
-        }
         let before = object["metadata"][change.field()].clone();
         let (mut patch, absent) = change.apply(&mut object)?;
         change.tell_absent(context, &absent)?;
@@ -193,6 +187,13 @@ async fn change(context: &Context, matches: &ArgMatches, singular: &'static str,
             patch["metadata"]["resourceVersion"] = json!(version);
         }
         let same = object["metadata"][change.field()] == before;
+        // A list shows what would be, and writes nothing.
+        if list {
+            for (key, value) in object["metadata"][change.field()].as_object().into_iter().flatten() {
+                context.line(format!("{key}={}", value.as_str().unwrap_or_default()))?;
+            }
+            continue;
+        }
         if same && singular == "label" {
             writer.report(&target.resource, object, "not labeled")?;
             continue;

@@ -2,7 +2,7 @@
 use crate::{
     Context, Error, Result, manifests,
     select::{self, flag, text},
-    write::{self, DryRun, LAST_APPLIED, Writer, remember_applied},
+    write::{self, DryRun, LAST_APPLIED, Writer},
 };
 use clap::{Arg, ArgMatches, Command as Words};
 use serde_json::{Value, json};
@@ -13,8 +13,11 @@ pub fn words() -> [Words; 3] {
         crate::global::boolean(Arg::new(name).long(name)).default_value("false").help(help)
     };
     [
-        Words::new("edit-last-applied")
-            .about("Edit latest last-applied-configuration annotations of a resource/object"),
+        write::flags(select::add(
+            Words::new("edit-last-applied")
+                .about("Edit latest last-applied-configuration annotations of a resource/object"),
+        ))
+        .arg(write::validate_flag()),
         write::flags(
             Words::new("set-last-applied").about(
                 "Set the last-applied-configuration annotation on a live object to match the contents of a file",
@@ -31,12 +34,8 @@ pub fn words() -> [Words; 3] {
     ]
 }
 
-fn none(name: &str) -> Error {
-    Error::message(format!("no last-applied-configuration annotation found on resource: {name}"))
-}
-
 /// # Errors
-/// An object is not there, or was never applied.
+/// An object is not there.
 pub async fn view(context: &Context, matches: &ArgMatches) -> Result<()> {
     if select::is_empty(matches) {
         return Err(Error::message(select::NOTHING_SELECTED));
@@ -50,7 +49,8 @@ pub async fn view(context: &Context, matches: &ArgMatches) -> Result<()> {
     for target in select::each(context, matches).await? {
         let object = context.api().await?.get(&target.path()).await?;
         let applied = object["metadata"]["annotations"][LAST_APPLIED].as_str();
-        let applied = applied.ok_or_else(|| none(target.name.as_deref().unwrap_or_default()))?;
+        // As with the official one, what was never applied is passed over.
+        let Some(applied) = applied else { continue };
         let value: Value = serde_json::from_str(applied)?;
         match format.as_str() {
             "json" => context.print(format!("{}\n", serde_json::to_string_pretty(&value)?))?,
@@ -83,8 +83,16 @@ pub async fn set(context: &Context, matches: &ArgMatches) -> Result<()> {
                  with --create-annotation"
             )));
         }
-        remember_applied(&mut object)?;
-        let applied = &object["metadata"]["annotations"][LAST_APPLIED];
+        let mut plain = object.clone();
+        if let Some(annotations) = plain["metadata"].get_mut("annotations").and_then(Value::as_object_mut) {
+            annotations.remove(LAST_APPLIED);
+        }
+        let applied = json!(format!("{}\n", serde_json::to_string(&plain)?));
+        if current["metadata"]["annotations"][LAST_APPLIED] == applied {
+            let name = target.name.as_deref().unwrap_or_default();
+            context.line(format!("set-last-applied {name}: no changes required."))?;
+            continue;
+        }
         let patch = json!({"metadata": {"annotations": {LAST_APPLIED: applied}}});
         let done = match writer.dry_run {
             DryRun::Client => current,

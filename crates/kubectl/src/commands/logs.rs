@@ -13,6 +13,10 @@ use serde_json::Value;
 
 pub struct Logs;
 
+/// What is said to a wrong number of arguments.
+pub const USAGE: &str = "expected 'logs [-f] [-p] (POD | TYPE/NAME) [-c CONTAINER]'.\nPOD or TYPE/NAME is a required argument \
+    for the logs command";
+
 #[async_trait]
 impl Command for Logs {
     fn words(&self) -> Words {
@@ -59,7 +63,8 @@ impl Command for Logs {
             .arg(
                 Arg::new("limit-bytes")
                     .long("limit-bytes")
-                    .value_parser(clap::value_parser!(u64))
+                    .allow_negative_numbers(true)
+                    .value_parser(clap::value_parser!(i64))
                     .help("Maximum bytes of logs to return."),
             )
             .arg(
@@ -76,9 +81,7 @@ impl Command for Logs {
         let (word, selector) = (text(matches, "pod"), text(matches, "selector"));
         let found = match (word.is_empty(), selector.is_empty()) {
             (true, true) => {
-                return Err(Error::message(
-                    "expected 'logs [-f] [-p] (POD | TYPE/NAME) [-c CONTAINER]'.\nPOD or TYPE/NAME is a required argument for the logs command\nSee 'kubectl logs -h' for help and examples",
-                ));
+                return Err(Error::message(format!("{USAGE}\nSee 'kubectl logs -h' for help and examples")));
             }
             (false, false) => {
                 return Err(Error::message(
@@ -102,7 +105,7 @@ impl Command for Logs {
             )));
         }
         let query = Query::new(matches, !selector.is_empty())?;
-        let prefix = flag(matches, "prefix");
+        let prefix = flag(matches, "prefix") || flag(matches, "all-pods");
         if !follow {
             for source in &sources {
                 copy(context, source, &query, prefix).await?;
@@ -116,10 +119,9 @@ impl Command for Logs {
 
 /// The pod that a word means, or all of them; which one of several was chosen is told.
 async fn named(context: &Context, matches: &ArgMatches, word: &str) -> Result<Vec<Value>> {
-    let is_pod = !word.contains('/');
     let namespace = context.namespace().await?;
     let mut found = pods::all(context, word, "get the logs from").await.map_err(|error| match error {
-        Error::Server(status) if is_pod => Error::message(format!(
+        Error::Server(status) => Error::message(format!(
             "error from server ({}): {} in namespace \"{namespace}\"",
             status.reason, status.message
         )),
@@ -152,6 +154,9 @@ fn sources(found: &[Value], matches: &ArgMatches) -> Result<Vec<Source>> {
         empty if empty.is_empty() => text(matches, "container-word"),
         given => given,
     };
+    if !text(matches, "container").is_empty() && !text(matches, "container-word").is_empty() {
+        return Err(Error::message("only one of -c or an inline [CONTAINER] arg is allowed"));
+    }
     if flag(matches, "all-containers") && !asked.is_empty() {
         return Err(Error::message(format!(
             "--all-containers=true should not be specified with container name {asked}"
@@ -193,12 +198,18 @@ impl Query {
         if tail >= 0 {
             query.push(("tailLines", tail.to_string()));
         }
-        if let Some(limit) = matches.get_one::<u64>("limit-bytes") {
+        if let Some(limit) = matches.get_one::<i64>("limit-bytes") {
+            if *limit <= 0 {
+                return Err(Error::message("--limit-bytes must be greater than 0"));
+            }
             query.push(("limitBytes", limit.to_string()));
         }
         let (since, since_time) = (text(matches, "since"), text(matches, "since-time"));
         if !since.is_empty() && !since_time.is_empty() {
             return Err(Error::message("at most one of `sinceTime` or `sinceSeconds` may be specified"));
+        }
+        if since.starts_with('-') && apimachinery::duration::parse(since.trim_start_matches('-')).is_ok() {
+            return Err(Error::message("--since must be greater than 0"));
         }
         if !since.is_empty() {
             let duration = apimachinery::duration::parse(&since).map_err(|_| {

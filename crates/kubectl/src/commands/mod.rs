@@ -4,15 +4,21 @@ mod apply;
 mod auth;
 mod autoscale;
 mod certificate;
+mod cluster_dump;
 mod cluster_info;
 mod config;
 mod cp;
 mod create;
+mod debug;
+mod debug_options;
+mod debug_profile;
 mod delete;
 mod describe;
 mod diff;
 mod drain;
 mod edit;
+mod editor;
+mod events;
 mod exec;
 mod explain;
 mod expose;
@@ -26,6 +32,8 @@ mod plugin;
 mod port_forward;
 mod proxy;
 mod prune;
+mod reconcile;
+mod reconcile_plan;
 mod replace;
 mod revisions;
 mod rollout;
@@ -38,6 +46,8 @@ mod token;
 mod top;
 mod version;
 mod wait;
+
+pub use logs::USAGE as LOGS_USAGE;
 
 use crate::{Context, Error, Result, global, help};
 use async_trait::async_trait;
@@ -84,8 +94,8 @@ pub const ALL: &[&dyn Command] = &[
     &proxy::Proxy,
     &cp::Cp,
     &auth::Auth,
-    &certificate::Missing("debug", "Create debugging sessions for troubleshooting workloads and nodes"),
-    &certificate::Events,
+    &debug::Debug,
+    &events::Events,
     &diff::Diff,
     &apply::Apply,
     &patch::Patch,

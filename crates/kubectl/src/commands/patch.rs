@@ -54,9 +54,10 @@ impl Command for Patch {
         let (inline, file) = (text(matches, "patch"), text(matches, "patch-file"));
         let source = match (inline.is_empty(), file.is_empty()) {
             (false, true) => inline,
-            (true, false) => {
-                std::fs::read_to_string(&file).map_err(|e| Error::message(format!("unable to read patch file: {e}")))?
-            }
+            (true, false) => std::fs::read_to_string(&file).map_err(|e| {
+                let why = printers::go_text(&e);
+                Error::message(format!("unable to read patch file: open {file}: {why}"))
+            })?,
             (true, true) => {
                 return Err(Error::message(
                     "must specify --patch or --patch-file containing the contents of the patch",
@@ -64,6 +65,17 @@ impl Command for Patch {
             }
             (false, false) => return Err(Error::message("cannot specify --patch and --patch-file together")),
         };
+        if source.trim_start().starts_with('{')
+            && let Some(why) = apimachinery::codec::json_syntax::error(source.as_bytes())
+        {
+            // JSON goes to the server as it is; this is what that says.
+            return Err(Error::Server(Box::new(crate::error::Status {
+                code: 400,
+                reason: "BadRequest".into(),
+                message: why,
+                body: Value::Null,
+            })));
+        }
         let patch: Value = apimachinery::codec::yaml::parse(&source)
             .map_err(|e| Error::message(format!("unable to parse \"{source}\": {e}")))?;
         let subresource = text(matches, "subresource");
@@ -111,7 +123,10 @@ async fn local(context: &Context, matches: &ArgMatches, writer: &Writer<'_>, kin
 }
 
 /// What the server would make of it.
-fn patched(mut object: Value, kind: &str, patch: &Value, resource: &Resource) -> Result<Value> {
+///
+/// # Errors
+/// The patch does not fit.
+pub(super) fn patched(mut object: Value, kind: &str, patch: &Value, resource: &Resource) -> Result<Value> {
     let refused = |e: &dyn std::fmt::Display| Error::message(e.to_string());
     match kind {
         "application/json-patch+json" => {

@@ -58,6 +58,16 @@ impl Command for Replace {
             return Err(Error::message("must specify one of -f and -k"));
         }
         let writer = Writer::new(context, matches, "kubectl-replace")?;
+        let cascade = text(matches, "cascade");
+        if !["", "orphan", "foreground", "background", "true", "false"].contains(&cascade.as_str()) {
+            return Err(Error::message(format!(
+                "invalid cascade value ({cascade}). Must be \"background\", \"foreground\", or \"orphan\""
+            )));
+        }
+        let grace = matches.get_one::<i64>("grace-period").copied().unwrap_or(-1);
+        if grace >= 0 && !flag(matches, "force") {
+            return Err(Error::message("--grace-period must have --force specified"));
+        }
         let raw = text(matches, "raw");
         let (manifests, mut errors) = manifests::read_sourced(context, matches).await?;
         if flag(matches, "force") && raw.is_empty() {
@@ -65,8 +75,7 @@ impl Command for Replace {
         }
         for Manifest { source, mut object } in manifests {
             if !raw.is_empty() {
-                let answer = context.api().await?.put(&raw, &object).await?;
-                context.print(crate::printers::json_string(&answer))?;
+                context.print(context.api().await?.put_raw(&raw, serde_json::to_vec(&object)?).await?)?;
                 continue;
             }
             if flag(matches, "save-config") {
@@ -118,8 +127,12 @@ async fn replace(writer: &Writer<'_>, matches: &ArgMatches, mut object: Value) -
     let subresource = text(matches, "subresource");
     let path = if subresource.is_empty() { target.path() } else { format!("{}/{subresource}", target.path()) };
     if object["metadata"]["resourceVersion"].is_null() {
-        let current = api.get(&target.path()).await?;
-        object["metadata"]["resourceVersion"] = current["metadata"]["resourceVersion"].clone();
+        // Without a current object, the server says what is wrong.
+        match api.get(&target.path()).await {
+            Ok(current) => object["metadata"]["resourceVersion"] = current["metadata"]["resourceVersion"].clone(),
+            Err(Error::Server(_)) => {}
+            Err(error) => return Err(error),
+        }
     }
     let replaced = api.put(&writer.path(&path), &object).await?;
     writer.report(&target.resource, replaced, "replaced")

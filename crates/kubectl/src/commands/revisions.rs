@@ -46,16 +46,24 @@ fn patched_template(revision: &Value) -> Value {
     template
 }
 
-/// What an object's controller keeps of its past, the oldest first.
-async fn of(context: &Context, target: &Target, object: &Value) -> Result<Vec<Revision>> {
+/// What an object's controller keeps of its past, the oldest first. `purpose`: `history`, or `rollbacker`.
+async fn of(context: &Context, target: &Target, object: &Value, purpose: &str) -> Result<Vec<Revision>> {
     let plural = match target.resource.kind.as_str() {
         "Deployment" => "replicasets.apps",
         "DaemonSet" | "StatefulSet" => "controllerrevisions.apps",
         kind => {
             let group = &target.resource.group;
-            return Err(Error::message(format!(
-                "error retrieving history for \"{kind}\", no visitor method exists for {{{group} {kind}}}"
-            )));
+            let named = if group.is_empty() { kind.to_owned() } else { format!("{kind}.{group}") };
+            let known = ["Pod", "ReplicationController", "ReplicaSet", "Job", "CronJob"].contains(&kind);
+            return Err(Error::message(match known {
+                true if purpose == "history" => format!("no history viewer has been implemented for \"{named}\""),
+                true => format!("no {purpose} has been implemented for \"{named}\""),
+                false => {
+                    format!(
+                        "error retrieving {purpose} for \"{named}\", no visitor method exists for {{{group} {kind}}}"
+                    )
+                }
+            }));
         }
     };
     let resource = context.mapper().await?.resource(plural)?.clone();
@@ -88,7 +96,7 @@ fn owned(candidates: Vec<Value>, workload: &Value) -> Vec<Revision> {
 pub async fn history(writer: &Writer<'_>, matches: &ArgMatches, target: &Target) -> Result<()> {
     let context = writer.context;
     let object = context.api().await?.get(&target.path()).await?;
-    let found = of(context, target, &object).await?;
+    let found = of(context, target, &object, "history").await?;
     let wanted = matches.get_one::<i64>("revision").copied().unwrap_or(0);
     let name = target.resource.object_name(target.name.as_deref().unwrap_or_default());
     if wanted > 0 {
@@ -120,12 +128,12 @@ fn print(writer: &Writer<'_>, target: &Target, revision: &Revision) -> Result<()
     let kind = if target.resource.kind == "Deployment" { "ReplicaSet" } else { "ControllerRevision" };
     object["kind"] = json!(kind);
     printers::strip_managed_fields(&mut object);
-    writer.context.print(writer.format.object(&object, None)?)
+    writer.context.print(writer.format.typed_object(&object, None)?)
 }
 
 /// The revision to go back to: the one asked for (not 0), or the last but one.
 fn chosen<'a>(found: &'a [Revision], wanted: i64, kind: &str, name: &str) -> Result<&'a Revision> {
-    if wanted > 0 {
+    if wanted != 0 {
         let known = found.iter().find(|revision| revision.number == wanted);
         return known.ok_or_else(|| Error::message(format!("unable to find specified revision {wanted} in history")));
     }
@@ -154,11 +162,11 @@ pub async fn undo(writer: &Writer<'_>, matches: &ArgMatches, target: &Target) ->
             "you cannot rollback a paused deployment; resume it first with 'kubectl rollout resume' and try again",
         ));
     }
-    let found = of(context, target, &object).await?;
+    let found = of(context, target, &object, "rollbacker").await?;
     let wanted = matches.get_one::<i64>("to-revision").copied().unwrap_or(0);
     let revision = chosen(&found, wanted, &target.resource.kind, name)?;
     if writer.dry_run == DryRun::Client {
-        return writer.report(&target.resource, object, &format!("will roll back to {}", revision.text()));
+        return writer.context.print(format!("{} {} (dry run)\n", target.resource.object_name(name), revision.text()));
     }
     let mut template = revision.template.clone();
     if let Some(labels) = template["metadata"]["labels"].as_object_mut() {
@@ -171,7 +179,7 @@ pub async fn undo(writer: &Writer<'_>, matches: &ArgMatches, target: &Target) ->
     }
     let patch = json!([{"op": "replace", "path": "/spec/template", "value": template}]);
     let done = writer.patch(target, "application/json-patch+json", &patch).await?;
-    writer.report(&target.resource, done, "rolled back")
+    writer.report_typed(&target.resource, done, "rolled back")
 }
 
 #[cfg(test)]

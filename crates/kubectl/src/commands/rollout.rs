@@ -59,6 +59,9 @@ impl Command for Rollout {
         if select::is_empty(inner) {
             return Err(Error::message("required resource not specified"));
         }
+        if let Some(revision) = inner.try_get_one::<i64>("revision").ok().flatten().filter(|revision| **revision < 0) {
+            return Err(Error::message(format!("revision must be a positive integer: {revision}")));
+        }
         let mut errors = Vec::new();
         for target in named(context, inner).await? {
             let done = match name {
@@ -168,6 +171,23 @@ fn progress(object: &Value, revision: i64) -> Result<(String, bool)> {
             if ready < wanted {
                 return Ok((format!("Waiting for {} pods to be ready...\n", wanted - ready), false));
             }
+            let partition = &spec["updateStrategy"]["rollingUpdate"];
+            if partition.is_object() {
+                let updated = number(&status["updatedReplicas"]);
+                let all = wanted - number(&partition["partition"]);
+                return Ok(match updated < all {
+                    true => (
+                        format!(
+                            "Waiting for partitioned roll out to finish: {updated} out of {all} new pods have been \
+                             updated...\n"
+                        ),
+                        false,
+                    ),
+                    false => {
+                        (format!("partitioned roll out complete: {updated} new pods have been updated...\n"), true)
+                    }
+                });
+            }
             if status["updateRevision"] != status["currentRevision"] {
                 let updated = number(&status["updatedReplicas"]);
                 return Ok((
@@ -234,16 +254,23 @@ async fn restart(writer: &Writer<'_>, target: &Target) -> Result<()> {
         )));
     }
     let now = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+    if object["spec"]["template"]["metadata"]["annotations"]["kubectl.kubernetes.io/restartedAt"] == now.as_str() {
+        return Err(Error::message(format!(
+            "failed to create patch for {name}: if restart has already been triggered within the past second, please wait before \
+             attempting to trigger another"
+        )));
+    }
     let patch =
         json!({"spec": {"template": {"metadata": {"annotations": {"kubectl.kubernetes.io/restartedAt": now}}}}});
     let done = match writer.dry_run {
         DryRun::Client => object,
         _ => writer.patch(target, "application/strategic-merge-patch+json", &patch).await?,
     };
-    writer.report(&target.resource, done, "restarted")
+    writer.report_typed(&target.resource, done, "restarted")
 }
 
 async fn pause(writer: &Writer<'_>, target: &Target, paused: bool) -> Result<()> {
+    let object = writer.context.api().await?.get(&target.path()).await?;
     if target.resource.kind != "Deployment" {
         return Err(Error::message(format!(
             "{}.{} \"{}\" pausing is not supported",
@@ -252,7 +279,6 @@ async fn pause(writer: &Writer<'_>, target: &Target, paused: bool) -> Result<()>
             target.name.as_deref().unwrap_or_default()
         )));
     }
-    let object = writer.context.api().await?.get(&target.path()).await?;
     let word = if paused { "paused" } else { "resumed" };
     if (object["spec"]["paused"] == true) == paused {
         let state = if paused { "already paused" } else { "not paused" };
@@ -264,5 +290,5 @@ async fn pause(writer: &Writer<'_>, target: &Target, paused: bool) -> Result<()>
         DryRun::Client => object,
         _ => writer.patch(target, "application/merge-patch+json", &patch).await?,
     };
-    writer.report(&target.resource, done, word)
+    writer.report_typed(&target.resource, done, word)
 }

@@ -110,6 +110,15 @@ impl Command for Run {
         if image.is_empty() {
             return Err(Error::message("required flag(s) \"image\" not set"));
         }
+        if !crate::pods::is_image(&image) {
+            return Err(Error::message(format!("invalid image name {image:?}: invalid reference format")));
+        }
+        let policy = text(matches, "image-pull-policy");
+        if !["", "Always", "IfNotPresent", "Never"].contains(&policy.as_str()) {
+            return Err(Error::message(format!(
+                "invalid image pull policy: {policy}, valid values are: Always, IfNotPresent, Never"
+            )));
+        }
         let interactive = flag(matches, "stdin") || flag(matches, "tty");
         let attach = matches.get_one::<bool>("attach").copied().unwrap_or(interactive);
         let remove = flag(matches, "rm");

@@ -55,6 +55,9 @@ impl Command for Scale {
                 "The --replicas=COUNT flag is required, and COUNT must be greater than or equal to 0",
             ));
         }
+        if select::is_empty(matches) {
+            return Err(Error::message(select::NOTHING_SELECTED));
+        }
         let writer = Writer::new(context, matches, "kubectl")?;
         let wanted = matches.get_one::<i32>("current-replicas").copied().unwrap_or(-1);
         let version = text(matches, "resource-version");

@@ -74,7 +74,10 @@ impl Command for Set {
     async fn run(&self, context: &Context, matches: &ArgMatches) -> Result<()> {
         let Some((name, inner)) = matches.subcommand() else { return Err(Error::Exit(1)) };
         if select::is_empty(inner) {
-            return Err(Error::message(select::NOTHING_SELECTED));
+            return Err(Error::message(match name {
+                "env" => "one or more resources must be specified as <resource> <name> or <resource>/<name>",
+                _ => select::NOTHING_SELECTED,
+            }));
         }
         let all = words(inner, "words");
         let only = text(inner, "containers");
@@ -88,6 +91,9 @@ impl Command for Set {
                     set_images(template(object, target)?, &images)
                 })
                 .await
+            }
+            "env" if all.is_empty() && !crate::manifests::given(inner) => {
+                Err(Error::message("one or more resources must be specified as <resource> <name> or <resource>/<name>"))
             }
             "env" => {
                 let env = Env::new(context, inner, &all).await?;
@@ -106,8 +112,11 @@ impl Command for Set {
                     ));
                 }
                 change(context, inner, &all, "resource requirements updated", |object, target| {
-                    for container in containers(template(object, target)?).filter(|c| only == "*" || c["name"] == *only)
-                    {
+                    let spec = template(object, target)?;
+                    if only != "*" && !containers(spec).any(|c| c["name"] == *only) {
+                        return Err(Error::message(format!("unable to find container named {only}")));
+                    }
+                    for container in containers(spec).filter(|c| only == "*" || c["name"] == *only) {
                         for (field, values) in [("limits", &limits), ("requests", &requests)] {
                             for (name, quantity) in values {
                                 container["resources"][field][name] = json!(quantity);
@@ -127,6 +136,12 @@ impl Command for Set {
                 .await
             }
             "selector" => {
+                if let Some(set) = all.iter().find(|word| word.contains(" in (") || word.contains(" notin (")) {
+                    return Err(Error::message(format!(
+                        "match expression [{}] not supported on this object",
+                        expression(set)
+                    )));
+                }
                 let (pairs, _) = write::pairs(&all.iter().filter(|w| w.contains('=')).cloned().collect::<Vec<_>>())?;
                 let selecting: Vec<String> = all.iter().filter(|w| !w.contains('=')).cloned().collect();
                 let selecting =
@@ -142,7 +157,13 @@ impl Command for Set {
             }
             _ => {
                 let wanted = subjects(inner)?;
-                change(context, inner, &all, "subjects updated", |object, _| {
+                change(context, inner, &all, "subjects updated", |object, target| {
+                    if !["RoleBinding", "ClusterRoleBinding"].contains(&target.resource.kind.as_str()) {
+                        let (plural, name) = (&target.resource.plural, target.name.as_deref().unwrap_or_default());
+                        return Err(Error::message(format!(
+                            "{plural}/{name} setting subjects is only supported for RoleBinding/ClusterRoleBinding"
+                        )));
+                    }
                     let mut present = object["subjects"].as_array().cloned().unwrap_or_default();
                     present.extend(wanted.iter().filter(|s| !present.contains(s)).cloned().collect::<Vec<_>>());
                     object["subjects"] = Value::Array(present);
@@ -152,6 +173,15 @@ impl Command for Set {
             }
         }
     }
+}
+
+/// `a in (b,c)` as Go prints the structure.
+fn expression(text: &str) -> String {
+    let (key, rest) = text.split_once(' ').unwrap_or((text, ""));
+    let (operator, values) = rest.split_once(" (").unwrap_or((rest, ""));
+    let operator = if operator == "in" { "In" } else { "NotIn" };
+    let values: Vec<&str> = values.trim_end_matches(')').split(',').map(str::trim).collect();
+    format!("{{{key} {operator} [{}]}}", values.join(" "))
 }
 
 /// `cpu=100m,memory=1Gi`.
@@ -252,9 +282,16 @@ async fn change(
         if after == before && !always {
             continue;
         }
-        let result =
-            if writer.dry_run == DryRun::Client { after } else { send(&writer, &target, &before, &after).await? };
-        writer.report(&target.resource, result, done)?;
+        let result = match writer.dry_run {
+            DryRun::Client => after,
+            _ => send(&writer, &target, &before, &after).await.map_err(|error| match error {
+                Error::Server(status) if done.starts_with("resource") => {
+                    Error::message(format!("failed to patch resources update to pod template {}", status.message))
+                }
+                other => other,
+            })?,
+        };
+        writer.report_typed(&target.resource, result, done)?;
     }
     Error::collect(errors)
 }
@@ -274,7 +311,8 @@ async fn local(
         let resource = crate::mapper::Resource { group, version, kind, plural, ..Default::default() };
         let name = object["metadata"]["name"].as_str().map(str::to_owned);
         edit(&mut object, &Target { resource: resource.clone(), name, namespace: None })?;
-        writer.report(&resource, object, done)?;
+        crate::printers::fill(&mut object);
+        writer.report_typed(&resource, object, done)?;
     }
     Ok(())
 }

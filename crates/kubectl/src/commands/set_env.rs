@@ -8,6 +8,7 @@ use crate::{
 };
 use clap::{Arg, ArgAction, ArgMatches, Command as Words};
 use serde_json::{Value, json};
+use std::io::Read;
 
 pub fn flags(command: Words) -> Words {
     let switch = |name: &'static str, default: &'static str, help: &'static str| {
@@ -34,6 +35,9 @@ pub fn flags(command: Words) -> Words {
         .arg(switch("overwrite", "true", "If true, allow environment to be overwritten"))
 }
 
+/// Larger input is no list of variables.
+const MAX_INPUT_BYTES: u64 = 1024 * 1024;
+
 /// What is to be set and removed, and in which containers.
 #[derive(Debug, Default)]
 pub struct Env {
@@ -53,7 +57,15 @@ impl Env {
     /// A word is no pair, or the source is no config map or secret of this namespace.
     pub async fn new(context: &Context, matches: &ArgMatches, all: &[String]) -> Result<Env> {
         let pairs = all.iter().filter(|w| w.contains('=') || w.ends_with('-')).cloned().chain(words(matches, "env"));
-        let (set, removed) = write::pairs(&pairs.collect::<Vec<_>>())?;
+        let mut pairs: Vec<String> = pairs.collect();
+        // A dash alone: variables come on standard input, one a line.
+        if pairs.iter().any(|word| word == "-") {
+            let mut input = String::new();
+            std::io::stdin().take(MAX_INPUT_BYTES).read_to_string(&mut input)?;
+            pairs.retain(|word| word != "-");
+            pairs.extend(input.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).map(str::to_owned));
+        }
+        let (set, removed) = write::pairs(&pairs)?;
         let mut set: Vec<Value> = set.into_iter().map(|(name, value)| json!({"name": name, "value": value})).collect();
         let from = text(matches, "from");
         if !from.is_empty() {
@@ -71,6 +83,14 @@ impl Env {
     /// # Errors
     /// A variable has another value, and must not be overwritten.
     pub fn set(&self, spec: &mut Value, target: &Target) -> Result<()> {
+        if self.only != "*" && !containers(spec).any(|c| self.is_meant(c)) {
+            eprintln!(
+                "Warning: {}/{} does not have any containers matching {:?}",
+                target.resource.kind,
+                target.name.as_deref().unwrap_or_default(),
+                self.only
+            );
+        }
         for container in containers(spec).filter(|c| self.is_meant(c)) {
             let mut env = container["env"].as_array().cloned().unwrap_or_default();
             if env.is_empty() && self.set.is_empty() {

@@ -3,6 +3,7 @@ use super::Command;
 use crate::{
     Context, Error, Result,
     global::boolean,
+    printers,
     select::{self, Target, flag, text, words},
     write::{self, DryRun, Writer},
 };
@@ -63,7 +64,8 @@ impl Command for Taint {
                 DryRun::Client => node,
                 _ => writer.patch(&target, "application/merge-patch+json", &patch).await?,
             };
-            writer.report(&target.resource, done, what)?;
+            // Nothing here says that it was a dry run.
+            printers::changed(context, &writer.format, &target.resource, &done, what)?;
         }
         Ok(())
     }
@@ -100,35 +102,61 @@ async fn nodes(context: &Context, matches: &ArgMatches, words: &[String]) -> Res
 fn parse<'a>(words: impl Iterator<Item = &'a String>) -> Result<(Vec<Spec>, Vec<Spec>)> {
     let (mut set, mut removed) = (Vec::new(), Vec::new());
     for word in words {
-        let invalid = || Error::message(format!("invalid taint spec: {word}"));
         let (plain, remove) = word.strip_suffix('-').map_or((word.as_str(), false), |plain| (plain, true));
         let (pair, effect) = plain.split_once(':').unwrap_or((plain, ""));
-        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+        // Without an effect, all of it is the key.
+        let (key, value) = match effect.is_empty() {
+            true => (plain, ""),
+            false => pair.split_once('=').unwrap_or((pair, "")),
+        };
         if let Some(why) = apimachinery::validation::is_qualified_name(key).pop() {
-            return Err(Error::message(format!("invalid taint spec: {word}, {why}")));
+            return Err(mistake(format!("invalid taint spec: {word}, {why}")));
         }
         if !effect.is_empty() && !EFFECTS.contains(&effect) {
-            return Err(Error::message(format!("invalid taint effect: {effect}, unsupported taint effect")));
+            return Err(mistake(format!("invalid taint effect: {effect}, unsupported taint effect")));
         }
         let spec = Spec { key: key.into(), value: value.into(), effect: effect.into() };
         if remove {
             removed.push(spec);
         } else if effect.is_empty() {
-            return Err(invalid());
+            return Err(mistake(format!("invalid taint spec: {word}")));
+        } else if set.iter().any(|known: &Spec| known.key == spec.key && known.effect == spec.effect) {
+            let Spec { key, value, effect } = spec;
+            return Err(mistake(format!(
+                "duplicated taints with the same key and effect: {{{key} {value} {effect} <nil>}}"
+            )));
         } else {
             set.push(spec);
         }
     }
+    let both = removed.iter().filter(|removed| {
+        set.iter().any(|spec| spec.key == removed.key && (removed.effect.is_empty() || spec.effect == removed.effect))
+    });
+    let both: Vec<String> = both.map(|spec| format!("{}={}", spec.key, spec.effect)).collect();
+    if !both.is_empty() {
+        return Err(Error::message(format!(
+            "can not both modify and remove the following taint(s) in the same command: {}",
+            both.join(", ")
+        )));
+    }
     Ok((set, removed))
+}
+
+/// A word that is no taint.
+fn mistake(text: String) -> Error {
+    Error::message(format!("{text}\nSee 'kubectl taint -h' for help and examples"))
 }
 
 /// The new taints, and what to call the change.
 fn change(node: &Value, set: &[Spec], removed: &[Spec], overwrite: bool) -> Result<(Vec<Value>, &'static str)> {
     let old: Vec<Value> = node["spec"]["taints"].as_array().cloned().unwrap_or_default();
     let name = node["metadata"]["name"].as_str().unwrap_or_default();
-    if !overwrite && set.iter().any(|spec| old.iter().any(|t| spec.is_of(t))) {
+    let known = set.iter().filter(|spec| old.iter().any(|t| spec.is_of(t)));
+    let known: Vec<&str> = known.map(|spec| spec.key.as_str()).collect();
+    if !overwrite && !known.is_empty() {
         return Err(Error::message(format!(
-            "node {name} already has a taint(s) with same effect(s) and --overwrite is false"
+            "node {name} already has {} taint(s) with same effect(s) and --overwrite is false",
+            known.join(",")
         )));
     }
     for spec in removed {
@@ -149,6 +177,7 @@ fn change(node: &Value, set: &[Spec], removed: &[Spec], overwrite: bool) -> Resu
         .collect();
     taints.extend(old.into_iter().filter(|t| !set.iter().chain(removed).any(|spec| spec.is_of(t))));
     let what = match (set.is_empty(), removed.is_empty()) {
+        _ if overwrite => "modified",
         (true, _) => "untainted",
         (_, true) => "tainted",
         _ => "modified",

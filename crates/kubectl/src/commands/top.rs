@@ -51,6 +51,9 @@ impl Command for Top {
 
     async fn run(&self, context: &Context, matches: &ArgMatches) -> Result<()> {
         let Some((kind, matches)) = matches.subcommand() else { return Err(Error::Exit(1)) };
+        if !["", "cpu", "memory"].contains(&text(matches, "sort-by").as_str()) {
+            return Err(Error::message("--sort-by accepts only cpu or memory"));
+        }
         if !context.mapper().await?.all().iter().any(|r| r.group == "metrics.k8s.io") {
             return Err(Error::message("Metrics API not available"));
         }

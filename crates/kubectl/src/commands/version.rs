@@ -1,7 +1,9 @@
 //! `kubectl version`.
 use super::Command;
 use crate::{
-    Context, Error, Result, printers,
+    Context, Error, Result,
+    context::VERSION,
+    printers,
     select::{flag, text},
 };
 use async_trait::async_trait;
@@ -10,8 +12,25 @@ use serde_json::{Value, json};
 
 pub struct Version;
 
-/// The version of the API that this kubectl was written for.
-const CLIENT: &str = concat!("v1.36.2+ferrokube.", env!("CARGO_PKG_VERSION"));
+/// The order of what is known of versions.
+const ORDER: &[&str] = &[
+    "clientVersion",
+    "kustomizeVersion",
+    "serverVersion",
+    "major",
+    "minor",
+    "emulationMajor",
+    "emulationMinor",
+    "minCompatibilityMajor",
+    "minCompatibilityMinor",
+    "gitVersion",
+    "gitCommit",
+    "gitTreeState",
+    "buildDate",
+    "goVersion",
+    "compiler",
+    "platform",
+];
 
 #[async_trait]
 impl Command for Version {
@@ -29,7 +48,7 @@ impl Command for Version {
     async fn run(&self, context: &Context, matches: &ArgMatches) -> Result<()> {
         let output = text(matches, "output");
         let mut versions = json!({
-            "clientVersion": {"major": "1", "minor": "36", "gitVersion": CLIENT, "platform": platform()},
+            "clientVersion": {"major": "1", "minor": "36", "gitVersion": VERSION, "platform": platform()},
             "kustomizeVersion": "not included",
         });
         let asked = match flag(matches, "client") {
@@ -44,8 +63,8 @@ impl Command for Version {
         };
         match output.as_str() {
             "" => context.print(plain(&versions))?,
-            "json" => context.print(printers::json_string(&versions).replace("    ", "  "))?,
-            "yaml" => context.print(apimachinery::codec::yaml::to_string(&versions))?,
+            "json" => context.print(printers::json_ordered(&versions, ORDER).replace("    ", "  "))?,
+            "yaml" => context.print(format!("{}\n", apimachinery::codec::yaml::to_string(&versions)))?,
             _ => return Err(Error::message("--output must be 'yaml' or 'json'")),
         }
         asked
@@ -58,7 +77,7 @@ fn platform() -> String {
 }
 
 fn plain(versions: &Value) -> String {
-    let mut out = format!("Client Version: {CLIENT}\nKustomize Version: not included\n");
+    let mut out = format!("Client Version: {VERSION}\nKustomize Version: not included\n");
     if let Some(server) = versions["serverVersion"]["gitVersion"].as_str() {
         out.push_str(&format!("Server Version: {server}\n"));
     }

@@ -43,13 +43,18 @@ impl Until {
         }
         if let Some(rest) = text.strip_prefix("jsonpath=") {
             let rest = rest.trim_matches(|c| c == '\'' || c == '"');
+            if rest.is_empty() {
+                return Err(Error::message("jsonpath expression cannot be empty"));
+            }
             let end = rest.rfind('}').map_or(0, |at| at + 1);
             let (path, wanted) = match rest[end..].split_once('=') {
                 Some((tail, wanted)) => (format!("{}{tail}", &rest[..end]), Some(wanted.trim_matches(['\'', '"']))),
                 None => (rest.to_owned(), None),
             };
             if wanted.is_some_and(str::is_empty) {
-                return Err(Error::message("jsonpath wait value cannot be empty"));
+                return Err(Error::message(
+                    "jsonpath wait has to have a value after equal sign, like --for=jsonpath='{.status.readyReplicas}'=3",
+                ));
             }
             return Ok(Until::Value {
                 path: JsonPath::parse_relaxed(path.trim_matches(['\'', '"']))?,
@@ -80,6 +85,9 @@ impl Until {
                 match (values.as_slice(), wanted) {
                     ([], _) => false,
                     (_, None) => true,
+                    ([Value::Object(_) | Value::Array(_)], _) => {
+                        return Err(Error::message("jsonpath leads to a nested object or list which is not supported"));
+                    }
                     ([one], Some(wanted)) => shown(one) == *wanted,
                     _ => return Err(Error::message("given jsonpath expression matches more than one value")),
                 }
@@ -148,7 +156,7 @@ impl Command for Wait {
                 {
                     continue;
                 }
-                match wait(context, &target, &until, deadline).await {
+                match wait(context, &target, &until, deadline, patience.is_zero()).await {
                     Ok(object) => {
                         let met = "condition met";
                         match object {
@@ -183,13 +191,21 @@ fn name(target: &Target) -> String {
     target.resource.object_name(target.name.as_deref().unwrap_or_default())
 }
 
-/// Follow one object; the object that met the condition, none when that means it is gone.
-async fn wait(context: &Context, target: &Target, until: &Until, deadline: Instant) -> Result<Option<Value>> {
+/// Follow one object; the object that met the condition, none when that means it is gone. `check_once`: nothing is
+/// waited for.
+async fn wait(
+    context: &Context,
+    target: &Target,
+    until: &Until,
+    deadline: Instant,
+    check_once: bool,
+) -> Result<Option<Value>> {
     let api = context.api().await?;
-    let timed_out = || {
-        let name = target.name.as_deref().unwrap_or_default();
-        Error::message(format!("timed out waiting for the condition on {}/{name}", target.resource.plural))
-    };
+    let timed_out = || Error::message(format!("timed out waiting for the condition on {}", described(target)));
+    // The time is that of all objects together: later ones may get none at all.
+    if Instant::now() >= deadline && !check_once {
+        return Err(timed_out());
+    }
     let mut first_uid = None;
     loop {
         let object = match api.get(&target.path()).await {
@@ -237,9 +253,16 @@ async fn wait(context: &Context, target: &Target, until: &Until, deadline: Insta
             Ok(Ok(Some(object))) => return Ok(Some(object)),
             Ok(Ok(None)) => {}
             Ok(Err(error)) => return Err(error),
+            Err(_) if check_once => {
+                return Err(Error::message(format!("condition not met for {}", described(target))));
+            }
             Err(_) => return Err(timed_out()),
         }
     }
+}
+
+fn described(target: &Target) -> String {
+    format!("{}/{}", target.resource.plural, target.name.as_deref().unwrap_or_default())
 }
 
 #[cfg(test)]

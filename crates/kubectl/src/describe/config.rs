@@ -2,6 +2,7 @@
 use super::{
     Related,
     doc::{Doc, date, is_empty, items, pairs, text},
+    policy::scopes,
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::Value;
@@ -35,6 +36,7 @@ pub fn namespace(doc: &mut Doc, object: &Value, related: &Related) {
     }
     for quota in &related.quotas {
         doc.line(1, format!("Name:\t{}", text(&quota["metadata"]["name"])));
+        scopes(doc, 1, quota);
         doc.line(1, "Resource\tUsed\tHard");
         doc.line(1, "--------\t---\t---");
         for (name, hard) in pairs(&quota["status"]["hard"]) {
@@ -96,29 +98,8 @@ pub fn secret(doc: &mut Doc, object: &Value, _: &Related) {
     }
 }
 
-pub fn service_account(doc: &mut Doc, object: &Value, related: &Related) {
+pub fn service_account(doc: &mut Doc, object: &Value, _: &Related) {
     head(doc, object);
-    let names = |field: &str| items(&object[field]).map(|r| text(&r["name"])).collect::<Vec<_>>();
-    let uid = text(&object["metadata"]["uid"]);
-    let tokens = related.secrets.iter().filter(|s| {
-        s["type"] == "kubernetes.io/service-account-token"
-            && s["metadata"]["annotations"]["kubernetes.io/service-account.uid"] == uid.as_str()
-    });
-    let tokens: Vec<String> = tokens.map(|s| text(&s["metadata"]["name"])).collect();
-    let known = |name: &String| related.secrets.iter().any(|s| s["metadata"]["name"] == name.as_str());
-    for (title, names) in [
-        ("Image pull secrets:", names("imagePullSecrets")),
-        ("Mountable secrets: ", names("secrets")),
-        ("Tokens:            ", tokens),
-    ] {
-        // Only the first kind is told of when there is none.
-        if names.is_empty() && title.starts_with("Image") {
-            doc.line(0, format!("{title}\t<none>"));
-        }
-        for (i, name) in names.iter().enumerate() {
-            let missing = if known(name) { "" } else { " (not found)" };
-            let prefix = if i == 0 { title } else { "                   " };
-            doc.line(0, format!("{prefix}\t{name}{missing}"));
-        }
-    }
+    let names: Vec<String> = items(&object["imagePullSecrets"]).map(|secret| text(&secret["name"])).collect();
+    doc.listed("", "Image pull secrets", names);
 }

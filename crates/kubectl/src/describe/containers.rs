@@ -177,12 +177,12 @@ fn environment(doc: &mut Doc, container: &Value, pod: Option<&Value>) {
     }
 }
 
-/// What a container sees of its pod.
+/// What a container sees of its pod: the official one knows the name and the namespace.
 fn downward(pod: &Value, path: &str) -> String {
-    if let Some((map, key)) = path.strip_suffix("']").and_then(|p| p.split_once("['")) {
-        return text(&pod["metadata"][map.trim_start_matches("metadata.")][key]);
+    match path {
+        "metadata.name" | "metadata.namespace" => text(&pod["metadata"][path.trim_start_matches("metadata.")]),
+        _ => String::new(),
     }
-    text(path.split('.').fold(pod, |at, field| &at[field]))
 }
 
 /// A limit or request in units of its divisor.

@@ -1,12 +1,15 @@
 //! What `describe` shows: one file a kind, or a family of kinds; everything that has none is shown field by field.
 //!
 //! Describers are pure: what they need besides the object is fetched first, into [`Related`].
+mod autoscaling;
+mod certificate;
 mod config;
 mod containers;
 mod doc;
 mod events;
 mod generic;
 mod network;
+mod network_policy;
 mod node;
 mod pod;
 mod policy;
@@ -17,7 +20,7 @@ mod workloads;
 
 use crate::{Context, Result, http::with_query};
 use doc::Doc;
-pub use events::list as list_events;
+pub use doc::since;
 pub use pod::template_text;
 pub use rbac::rows as rule_rows;
 use serde_json::Value;
@@ -29,7 +32,6 @@ pub struct Related {
     sets: Vec<Value>,
     slices: Vec<Value>,
     services: Vec<Value>,
-    secrets: Vec<Value>,
     quotas: Vec<Value>,
     limits: Vec<Value>,
     lease: Option<Value>,
@@ -55,6 +57,13 @@ const KINDS: &[(&str, &str, Describer, bool)] = &[
     ("batch", "Job", workloads::job, true),
     ("batch", "CronJob", workloads::cron_job, true),
     ("networking.k8s.io", "Ingress", network::ingress, true),
+    ("networking.k8s.io", "ServiceCIDR", network::service_cidr, true),
+    ("networking.k8s.io", "IPAddress", network::ip_address, false),
+    ("networking.k8s.io", "IngressClass", network::ingress_class, true),
+    ("networking.k8s.io", "NetworkPolicy", network_policy::network_policy, false),
+    ("autoscaling", "HorizontalPodAutoscaler", autoscaling::autoscaler, true),
+    ("certificates.k8s.io", "CertificateSigningRequest", certificate::request, true),
+    ("", "ReplicationController", workloads::replication_controller, true),
     ("", "Endpoints", network::endpoints_object, true),
     ("discovery.k8s.io", "EndpointSlice", network::endpoint_slice, true),
     ("", "ResourceQuota", policy::quota, false),
@@ -78,6 +87,8 @@ fn of(group: &str, kind: &str) -> (Describer, bool) {
 /// # Errors
 /// The server refuses to tell what else is needed.
 pub async fn describe(context: &Context, object: &Value, show_events: bool) -> Result<String> {
+    let newer = newer(context, object).await?;
+    let object = newer.as_ref().unwrap_or(object);
     let version = object["apiVersion"].as_str().unwrap_or_default();
     let group = version.split_once('/').map_or("", |(group, _)| group);
     let (describer, has_events) = of(group, object["kind"].as_str().unwrap_or_default());
@@ -85,9 +96,29 @@ pub async fn describe(context: &Context, object: &Value, show_events: bool) -> R
     let mut doc = Doc::default();
     describer(&mut doc, object, &related);
     if show_events && has_events {
-        events::table(&mut doc, &events::of(context, object).await?);
+        match events::of(context, object).await {
+            Ok(events) => events::table(&mut doc, &events),
+            // Who may not list events sees the description without them.
+            Err(crate::Error::Server(_)) => events::table(&mut doc, &[]),
+            Err(error) => return Err(error),
+        }
     }
     Ok(doc.finish())
+}
+
+/// The same object in the version that is described: autoscalers in the second, where the server has it.
+async fn newer(context: &Context, object: &Value) -> Result<Option<Value>> {
+    if object["apiVersion"] != "autoscaling/v1" || object["kind"] != "HorizontalPodAutoscaler" {
+        return Ok(None);
+    }
+    let text = |field: &str| crate::http::escape(object["metadata"][field].as_str().unwrap_or_default());
+    let path =
+        format!("/apis/autoscaling/v2/namespaces/{}/horizontalpodautoscalers/{}", text("namespace"), text("name"));
+    match context.api().await?.get(&path).await {
+        Ok(newer) => Ok(Some(newer)),
+        Err(crate::Error::Server(_)) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// Items of a list; nothing when the list may not be read, as describing goes on without it.
@@ -134,7 +165,10 @@ async fn related(context: &Context, object: &Value) -> Result<Related> {
             found.slices = list(context, &path, &[]).await?;
             found.services = list(context, &core("services"), &[]).await?;
         }
-        "ServiceAccount" => found.secrets = list(context, &core("secrets"), &[]).await?,
+        "ReplicationController" => {
+            let labels = doc::equalities(&object["spec"]["selector"]);
+            found.pods = list(context, &core("pods"), &[("labelSelector", &labels)]).await?;
+        }
         "Namespace" => {
             found.quotas = list(context, &core("resourcequotas"), &[]).await?;
             found.limits = list(context, &core("limitranges"), &[]).await?;

@@ -1,7 +1,7 @@
 //! Services and ingresses.
 use super::{
     Related,
-    doc::{Doc, equalities, is_empty, items, joined, number, or_none, text},
+    doc::{Doc, date, equalities, is_empty, items, joined, number, or_none, text},
 };
 use serde_json::Value;
 
@@ -42,6 +42,7 @@ pub fn service(doc: &mut Doc, object: &Value, related: &Related) {
         if number(&port["nodePort"]) != 0 {
             doc.field(0, "NodePort", format!("{shown}\t{}/{protocol}", number(&port["nodePort"])));
         }
+        doc.given(0, "AppProtocol", &port["appProtocol"]);
         doc.field(0, "Endpoints", endpoints(related.slices.iter(), &name));
     }
     doc.field(0, "Session Affinity", text(&spec["sessionAffinity"]));
@@ -53,6 +54,56 @@ pub fn service(doc: &mut Doc, object: &Value, related: &Related) {
     }
     if !is_empty(&spec["loadBalancerSourceRanges"]) {
         doc.field(0, "LoadBalancer Source Ranges", joined(&spec["loadBalancerSourceRanges"], ","));
+    }
+}
+
+pub fn service_cidr(doc: &mut Doc, object: &Value, _: &Related) {
+    let metadata = &object["metadata"];
+    doc.field(0, "Name", text(&metadata["name"]));
+    doc.labels("", "Labels", &metadata["labels"]);
+    doc.annotations("Annotations", &metadata["annotations"]);
+    doc.field(0, "CIDRs", joined(&object["spec"]["cidrs"], ", "));
+    if is_empty(&object["status"]["conditions"]) {
+        return;
+    }
+    doc.line(0, "Status:");
+    doc.line(0, "Conditions:");
+    doc.line(1, "Type\tStatus\tLastTransitionTime\tReason\tMessage");
+    doc.line(1, "----\t------\t------------------\t------\t-------");
+    for c in items(&object["status"]["conditions"]) {
+        let [kind, status, reason, message] = ["type", "status", "reason", "message"].map(|field| text(&c[field]));
+        doc.line(1, format!("{kind}\t{status}\t{}\t{reason}\t{message}", date(&c["lastTransitionTime"])));
+    }
+}
+
+pub fn ip_address(doc: &mut Doc, object: &Value, _: &Related) {
+    let metadata = &object["metadata"];
+    doc.field(0, "Name", text(&metadata["name"]));
+    doc.labels("", "Labels", &metadata["labels"]);
+    doc.annotations("Annotations", &metadata["annotations"]);
+    let parent = &object["spec"]["parentRef"];
+    if parent.is_object() {
+        doc.line(0, "Parent Reference:");
+        for (title, field) in
+            [("Group", "group"), ("Resource", "resource"), ("Namespace", "namespace"), ("Name", "name")]
+        {
+            doc.field(1, title, text(&parent[field]));
+        }
+    }
+}
+
+pub fn ingress_class(doc: &mut Doc, object: &Value, _: &Related) {
+    let (metadata, spec) = (&object["metadata"], &object["spec"]);
+    doc.field(0, "Name", text(&metadata["name"]));
+    doc.labels("", "Labels", &metadata["labels"]);
+    doc.annotations("Annotations", &metadata["annotations"]);
+    doc.field(0, "Controller", text(&spec["controller"]));
+    let parameters = &spec["parameters"];
+    if parameters.is_object() {
+        doc.line(0, "Parameters:");
+        doc.given(1, "APIGroup", &parameters["apiGroup"]);
+        doc.field(1, "Kind", text(&parameters["kind"]));
+        doc.field(1, "Name", text(&parameters["name"]));
     }
 }
 
@@ -125,8 +176,9 @@ pub fn endpoint_slice(doc: &mut Doc, object: &Value, _: &Related) {
 
 /// The ready endpoints of one port.
 fn endpoints<'a>(slices: impl Iterator<Item = &'a Value>, port: &str) -> String {
-    let mut found = Vec::new();
+    let (mut found, mut has_slices) = (Vec::new(), false);
     for slice in slices {
+        has_slices = true;
         for known in items(&slice["ports"]).filter(|p| text(&p["name"]) == port) {
             let number = number(&known["port"]);
             for endpoint in items(&slice["endpoints"]).filter(|e| e["conditions"]["ready"] != false) {
@@ -139,7 +191,8 @@ fn endpoints<'a>(slices: impl Iterator<Item = &'a Value>, port: &str) -> String 
     }
     let more = found.len().saturating_sub(SHOWN);
     found.truncate(SHOWN);
-    let shown = or_none(found.join(","));
+    // Slices without the port, or without anything ready, leave an empty place.
+    let shown = if has_slices { found.join(",") } else { "<none>".to_owned() };
     if more > 0 { format!("{shown} + {more} more...") } else { shown }
 }
 

@@ -2,7 +2,7 @@
 use super::{
     Related,
     config::limit_rows,
-    doc::{Doc, equalities, is_empty, items, number, pairs, selector, text},
+    doc::{Doc, equalities, is_empty, items, joined, number, pairs, selector, text},
 };
 use serde_json::Value;
 
@@ -45,33 +45,43 @@ pub fn budget(doc: &mut Doc, object: &Value, _: &Related) {
 
 pub fn quota(doc: &mut Doc, object: &Value, _: &Related) {
     place(doc, object);
-    let mut scopes: Vec<String> = items(&object["spec"]["scopes"]).map(text).collect();
-    scopes.sort();
-    if !scopes.is_empty() {
-        doc.field(0, "Scopes", scopes.join(", "));
-        for scope in &scopes {
-            let help = match scope.as_str() {
-                "Terminating" => {
-                    "Matches all pods that have an active deadline. These pods have a limited lifespan on a node before being actively terminated by the system."
-                }
-                "NotTerminating" => {
-                    "Matches all pods that do not have an active deadline. These pods usually include long running pods whose container command is not expected to terminate."
-                }
-                "BestEffort" => {
-                    "Matches all pods that do not have resource requirements set. These pods have a best effort quality of service."
-                }
-                "NotBestEffort" => {
-                    "Matches all pods that have at least one resource requirement set. These pods have a burstable or guaranteed quality of service."
-                }
-                _ => continue,
-            };
-            doc.line(0, format!(" * {help}"));
-        }
-    }
+    scopes(doc, 0, object);
     doc.line(0, "Resource\tUsed\tHard");
     doc.line(0, "--------\t----\t----");
     for (name, hard) in pairs(&object["status"]["hard"]) {
         doc.line(0, format!("{name}\t{}\t{}", text(&object["status"]["used"][name]), text(hard)));
+    }
+}
+
+/// Which pods a quota counts.
+pub fn scopes(doc: &mut Doc, level: usize, quota: &Value) {
+    let mut scopes: Vec<String> = items(&quota["spec"]["scopes"]).map(text).collect();
+    scopes.sort();
+    if scopes.is_empty() {
+        return;
+    }
+    doc.field(level, "Scopes", scopes.join(", "));
+    for scope in &scopes {
+        let help = match scope.as_str() {
+            "Terminating" => {
+                "Matches all pods that have an active deadline. These pods have a limited lifespan on a node before being \
+                 actively terminated by the system."
+            }
+            "NotTerminating" => {
+                "Matches all pods that do not have an active deadline. These pods usually include long running pods whose \
+                 container command is not expected to terminate."
+            }
+            "BestEffort" => {
+                "Matches all pods that do not have resource requirements set. These pods have a best effort quality of \
+                 service."
+            }
+            "NotBestEffort" => {
+                "Matches all pods that have at least one resource requirement set. These pods have a burstable or \
+                 guaranteed quality of service."
+            }
+            _ => continue,
+        };
+        doc.line(level, format!(" * {help}"));
     }
 }
 
@@ -88,7 +98,7 @@ pub fn priority_class(doc: &mut Doc, object: &Value, _: &Related) {
     doc.field(0, "GlobalDefault", object["globalDefault"] == true);
     doc.field(0, "PreemptionPolicy", text(&object["preemptionPolicy"]));
     doc.field(0, "Description", text(&object["description"]));
-    doc.annotations("Annotations", &object["metadata"]["annotations"]);
+    doc.field(0, "Annotations", equalities(&object["metadata"]["annotations"]));
 }
 
 pub fn storage_class(doc: &mut Doc, object: &Value, _: &Related) {
@@ -97,7 +107,7 @@ pub fn storage_class(doc: &mut Doc, object: &Value, _: &Related) {
         || annotations["storageclass.beta.kubernetes.io/is-default-class"] == "true";
     doc.field(0, "Name", text(&object["metadata"]["name"]));
     doc.field(0, "IsDefaultClass", if is_default { "Yes" } else { "No" });
-    doc.annotations("Annotations", annotations);
+    doc.field(0, "Annotations", equalities(annotations));
     doc.field(0, "Provisioner", text(&object["provisioner"]));
     doc.field(0, "Parameters", equalities(&object["parameters"]));
     doc.field(0, "AllowVolumeExpansion", boolean(&object["allowVolumeExpansion"]));
@@ -109,4 +119,23 @@ pub fn storage_class(doc: &mut Doc, object: &Value, _: &Related) {
     }
     doc.given(0, "ReclaimPolicy", &object["reclaimPolicy"]);
     doc.given(0, "VolumeBindingMode", &object["volumeBindingMode"]);
+    if object["allowedTopologies"].is_array() {
+        topologies(doc, &object["allowedTopologies"]);
+    }
+}
+
+fn topologies(doc: &mut Doc, terms: &Value) {
+    if is_empty(terms) {
+        return doc.field(0, "AllowedTopologies", "<none>");
+    }
+    doc.line(0, "AllowedTopologies:\t");
+    for (i, term) in items(terms).enumerate() {
+        let expressions: Vec<String> = items(&term["matchLabelExpressions"])
+            .map(|one| match joined(&one["values"], ", ") {
+                values if values.is_empty() => format!("{} in", text(&one["key"])),
+                values => format!("{} in [{values}]", text(&one["key"])),
+            })
+            .collect();
+        doc.listed("  ", &format!("Term {i}"), expressions);
+    }
 }

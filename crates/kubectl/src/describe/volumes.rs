@@ -27,7 +27,7 @@ const SOURCES: &[Source] = &[
     (
         "csi",
         "CSI (a Container Storage Interface (CSI) volume source)",
-        &[("Driver", "driver"), ("FSType", "fsType"), ("ReadOnly", "readOnly!")],
+        &[("Driver", "driver"), ("FSType", "fsType"), ("VolumeHandle", "volumeHandle"), ("ReadOnly", "readOnly!")],
     ),
     ("image", "Image (a container image or OCI artifact)", &[("Reference", "reference"), ("PullPolicy", "pullPolicy")]),
     ("local", "LocalVolume (a persistent volume backed by local storage on a node)", &[("Path", "path")]),
@@ -41,7 +41,8 @@ pub fn source(doc: &mut Doc, level: usize, volume: &Value) -> bool {
             continue;
         }
         doc.field(level, "Type", what);
-        for (title, name) in *shown {
+        // A pod's own CSI volume has no handle.
+        for (title, name) in shown.iter().filter(|(_, name)| *name != "volumeHandle" || !source[*name].is_null()) {
             let value = match (name.strip_suffix('!'), name.strip_suffix('?')) {
                 (Some(name), _) => (source[name] == true).to_string(),
                 (_, Some(name)) if is_empty(&source[name]) => "<unset>".to_owned(),
@@ -51,8 +52,9 @@ pub fn source(doc: &mut Doc, level: usize, volume: &Value) -> bool {
             doc.field(level, title, value);
         }
         if *field == "csi" {
+            // The official one indents the values, too.
             let attributes =
-                pairs(&source["volumeAttributes"]).map(|(k, v)| format!("{k}={}", text(v))).collect::<Vec<_>>();
+                pairs(&source["volumeAttributes"]).map(|(k, v)| format!("    {k}={}", text(v))).collect::<Vec<_>>();
             doc.listed(&"  ".repeat(level), "VolumeAttributes", attributes);
         }
         return true;

@@ -113,6 +113,17 @@ pub fn replica_set(doc: &mut Doc, object: &Value, related: &Related) {
     conditions(doc, object);
 }
 
+pub fn replication_controller(doc: &mut Doc, object: &Value, related: &Related) {
+    name(doc, object);
+    doc.field(0, "Selector", equalities(&object["spec"]["selector"]));
+    labels(doc, object);
+    let (is, wanted) = (number(&object["status"]["replicas"]), object["spec"]["replicas"].as_i64().unwrap_or(1));
+    doc.field(0, "Replicas", format!("{is} current / {wanted} desired"));
+    pods(doc, object, related);
+    template(doc, &object["spec"]["template"]);
+    conditions(doc, object);
+}
+
 pub fn daemon_set(doc: &mut Doc, object: &Value, related: &Related) {
     let status = &object["status"];
     name(doc, object);

@@ -167,7 +167,13 @@ fn data(matches: &ArgMatches) -> Result<Vec<(String, Vec<u8>)>> {
     let mut keys: Vec<&String> = found.iter().map(|(key, _)| key).collect();
     keys.sort();
     if let Some(twice) = keys.windows(2).find(|pair| pair[0] == pair[1]) {
-        return Err(Error::message(format!("cannot add key {}, another key by that name already exists", twice[0])));
+        let (key, name) = (twice[0], text(matches, "name"));
+        return Err(Error::message(match matches.try_contains_id("type").unwrap_or(false) {
+            true => format!("cannot add key {key}, another key by that name already exists"),
+            false => format!(
+                "cannot add key {key:?}, another key by that name already exists in Data for ConfigMap {name:?}"
+            ),
+        }));
     }
     if let Some((key, why)) =
         found.iter().find_map(|(key, _)| Some((key, apimachinery::validation::is_config_map_key(key).pop()?)))
@@ -178,7 +184,8 @@ fn data(matches: &ArgMatches) -> Result<Vec<(String, Vec<u8>)>> {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>> {
-    fs::read(path).map_err(|e| Error::message(format!("error reading {}: {e}", path.display())))
+    fs::read(path)
+        .map_err(|e| Error::message(format!("error reading {}: {}", path.display(), crate::printers::go_text(&e))))
 }
 
 fn from_path(key: Option<String>, path: &Path, found: &mut Vec<(String, Vec<u8>)>) -> Result<()> {
@@ -243,7 +250,13 @@ fn secret(matches: &ArgMatches) -> Result<Value> {
     let Some((form, inner)) = matches.subcommand() else { return Err(Error::message("a secret type is needed")) };
     let (kind, content) = match form {
         "docker-registry" => {
-            let (user, password) = (required(inner, "docker-username")?, required(inner, "docker-password")?);
+            let (user, password) = (text(inner, "docker-username"), text(inner, "docker-password"));
+            if user.is_empty() || password.is_empty() || text(inner, "docker-server").is_empty() {
+                return Err(Error::message(
+                    "either --from-file or the combination of --docker-username, --docker-password and --docker-server is \
+                     required",
+                ));
+            }
             // The order is that of the official one's structure: the bytes become part of a secret.
             let email = text(inner, "docker-email");
             let email = if email.is_empty() { String::new() } else { format!(",\"email\":{}", json!(email)) };
@@ -254,7 +267,15 @@ fn secret(matches: &ArgMatches) -> Result<Value> {
             ("kubernetes.io/dockerconfigjson".to_owned(), vec![(".dockerconfigjson".to_owned(), auths.into_bytes())])
         }
         "tls" => {
-            let content = |flag: &str| required(inner, flag).and_then(|path| read(Path::new(&path)));
+            if text(inner, "cert").is_empty() || text(inner, "key").is_empty() {
+                return Err(Error::message("key and cert must be specified"));
+            }
+            let content = |flag: &str| {
+                let path = text(inner, flag);
+                let why = |e: &std::io::Error| crate::printers::go_text(e);
+                fs::read(&path)
+                    .map_err(|e| Error::message(format!("Cannot read file {path}, open {path}: {}", why(&e))))
+            };
             if !String::from_utf8_lossy(&content("cert")?).contains("-----BEGIN") {
                 return Err(Error::message("tls: failed to find any PEM data in certificate input"));
             }
@@ -405,7 +426,11 @@ fn priority_class(matches: &ArgMatches) -> Result<Value> {
 fn quota(matches: &ArgMatches) -> Result<Value> {
     let list =
         |name: &str| text(matches, name).split(',').filter(|w| !w.is_empty()).map(str::to_owned).collect::<Vec<_>>();
-    let (hard, _) = pairs(&list("hard"))?;
+    let hard = list("hard");
+    if let Some(bad) = hard.iter().find(|word| !word.contains('=')) {
+        return Err(Error::message(format!("Invalid argument syntax {bad}, expected <resource>=<value>")));
+    }
+    let (hard, _) = pairs(&hard)?;
     let mut spec = json!({});
     if !hard.is_empty() {
         spec["hard"] = hard.into_iter().map(|(k, v)| (k, Value::from(v))).collect();
@@ -439,7 +464,13 @@ fn role(matches: &ArgMatches, kind: &str) -> Result<Value> {
         }
     }
     if groups.is_empty() && urls.is_empty() {
-        return Err(Error::message("one of resource or nonResourceURL must be specified"));
+        return Err(Error::message(match kind {
+            "Role" => "at least one resource must be specified",
+            _ => "one of resource or nonResourceURL must be specified",
+        }));
+    }
+    if urls.iter().any(|url| url != "*" && !url.starts_with('/')) {
+        return Err(Error::message("nonResourceURL should start with /"));
     }
     let mut rules: Vec<Value> = groups
         .into_iter()
@@ -516,7 +547,8 @@ fn service(matches: &ArgMatches) -> Result<Value> {
     let mut ports = Vec::new();
     for spec in words(inner, "tcp") {
         let (port, target) = spec.split_once(':').unwrap_or((&spec, &spec));
-        let number: u16 = port.parse().map_err(|_| Error::message(format!("invalid port {port:?}")))?;
+        let number: u16 =
+            port.parse().map_err(|_| Error::message(format!("strconv.ParseUint: parsing {port:?}: invalid syntax")))?;
         let target_port = target.parse::<u16>().map_or_else(|_| json!(target), |n| json!(n));
         ports.push(
             json!({"name": spec.replace(':', "-"), "port": number, "protocol": "TCP", "targetPort": target_port}),
@@ -541,7 +573,11 @@ fn service(matches: &ArgMatches) -> Result<Value> {
         spec["clusterIP"] = json!(cluster_ip);
     }
     if form == "externalname" {
-        spec["externalName"] = json!(required(inner, "external-name")?);
+        let name = required(inner, "external-name")?;
+        if !apimachinery::validation::is_dns1123_subdomain(name.trim_end_matches('.')).is_empty() {
+            return Err(Error::message(format!("invalid service external name {name}")));
+        }
+        spec["externalName"] = json!(name);
     }
     if let (true, Some(port)) = (form == "nodeport", inner.try_get_one::<u16>("node-port").ok().flatten()) {
         spec["ports"][0]["nodePort"] = json!(port);

@@ -1,5 +1,5 @@
 //! Ingresses, disruption budgets, and names that carry a hash of the content.
-use super::{named, object, one, repeated, required};
+use super::{named, object, one, repeated};
 use crate::{
     Error, Result,
     select::{text, words},
@@ -105,7 +105,10 @@ pub fn budget_words() -> Words {
 }
 
 pub fn budget(matches: &ArgMatches) -> Result<Value> {
-    let typed = apimachinery::labels::Selector::parse(&required(matches, "selector")?);
+    if text(matches, "selector").is_empty() {
+        return Err(Error::message("a selector must be specified"));
+    }
+    let typed = apimachinery::labels::Selector::parse(&text(matches, "selector"));
     typed.map_err(|e| Error::message(e.to_string()))?;
     let words: Vec<String> = text(matches, "selector").split(',').map(str::to_owned).collect();
     let (labels, _) = pairs(&words)?;

@@ -409,7 +409,7 @@ fn slice(value: &Value, bounds: &[Value]) -> Result<Value> {
     }
 }
 
-/// `printf` with the verbs `%s %v %d %q %t %%`, and a width.
+/// `printf` with the verbs `%s %v %d %q %t %%`, and a width that may be filled with zeros.
 fn formatted(format: &str, arguments: &[Value]) -> String {
     let mut out = String::new();
     let mut arguments = arguments.iter();
@@ -435,7 +435,8 @@ fn formatted(format: &str, arguments: &[Value]) -> String {
         };
         // Padding beyond this is a mistake.
         let columns = width.trim_start_matches('-').parse::<usize>().unwrap_or(0).min(1024);
-        let missing = " ".repeat(columns.saturating_sub(text.chars().count()));
+        let zeros = width.starts_with('0') && verb == 'd';
+        let missing = if zeros { "0" } else { " " }.repeat(columns.saturating_sub(text.chars().count()));
         if width.starts_with('-') {
             out.push_str(&text)
         } else {

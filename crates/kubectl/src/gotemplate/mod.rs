@@ -71,6 +71,18 @@ impl Template {
             Error::message(format!("error executing template \"{}\": template: output:{why}", self.text))
         })
     }
+
+    /// What is told on standard output besides, for whoever wrote the template.
+    pub fn help(&self, value: &Value, error: &Error) -> String {
+        let why = error.bare();
+        let why = why.split_once("\": ").map_or(why.as_str(), |(_, why)| why);
+        format!(
+            "Error executing template: {why}. Printing more information for debugging the template:\n\ttemplate \
+             was:\n\t\t{}\n\traw data was:\n\t\t{value}\n\tobject given to template engine was:\n\t\t{}\n\n",
+            self.text,
+            shown(value)
+        )
+    }
 }
 
 #[cfg(test)]

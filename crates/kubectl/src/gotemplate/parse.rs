@@ -180,6 +180,9 @@ fn inclusion(tokens: &[Token]) -> Result<Node> {
 
 fn control(word: &str, head: &[Token], pieces: &mut Pieces, depth: usize) -> Result<Node> {
     let unclosed = || format!("unclosed {{{{{word}}}}}");
+    if head.is_empty() {
+        return Err(format!("missing value for {word}"));
+    }
     let (then, end) = block(pieces, depth + 1)?;
     let end = end.ok_or_else(unclosed)?;
     let otherwise = match (word_of(&end), &end[1..]) {

@@ -142,6 +142,8 @@ mod tests {
         ("scale", &["field-manager", "all-namespaces"]),
         ("autoscale", &["selector", "cpu-percent"]),
         ("apply set-last-applied", &["field-manager"]),
+        ("apply edit-last-applied", &["selector", "dry-run"]),
+        ("auth reconcile", &["field-manager"]),
         ("patch", &["selector"]),
     ];
 

@@ -97,7 +97,8 @@ fn nodes(input: &mut Input<'_>, depth: usize) -> Result<(Vec<Node>, bool)> {
                 Some(quote @ ('"' | '\'')) => found.push(Node::Text(quoted(input, quote)?)),
                 Some(blank) if blank.is_whitespace() => input.blanks(),
                 Some(c) if c.is_alphabetic() => {
-                    let word: String = input.rest().chars().take_while(|c| c.is_alphanumeric()).collect();
+                    let ends = |c: char| c.is_whitespace() || "}[]).,".contains(c);
+                    let word: String = input.rest().chars().take_while(|c| !ends(*c)).collect();
                     input.at += word.len();
                     found.push(Node::Wrong(format!("unrecognized identifier {word}")));
                 }

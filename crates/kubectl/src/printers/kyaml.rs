@@ -1,5 +1,5 @@
 //! `-o kyaml`: YAML in flow style, every string quoted, a comma behind every member. Source: KEP-5295.
-use super::go_order;
+use super::go_order::Known;
 use serde_json::Value;
 use std::fmt::Write as _;
 
@@ -8,27 +8,22 @@ use std::fmt::Write as _;
 /// `typed`: members stand in the order of Go's structures instead of the alphabet.
 pub fn to_string(value: &Value, typed: bool) -> String {
     let mut out = String::from("---\n");
-    render(&mut out, value, 0, Order { typed, under: "" });
+    render(&mut out, value, 0, typed.then(|| Known::of(value)));
     out.push('\n');
     out
 }
 
-/// In which order the members of a map stand.
-#[derive(Clone, Copy)]
-struct Order<'a> {
-    typed: bool,
-    under: &'a str,
-}
-
-fn render(out: &mut String, value: &Value, level: usize, order: Order<'_>) {
+/// `order`: what is known of the value's type, when its members stand in Go's order.
+fn render(out: &mut String, value: &Value, level: usize, order: Option<Known>) {
+    let order = order.map(|known| known.seen_in(value));
     match value {
         Value::Object(map) if map.is_empty() => out.push_str("{}"),
         Value::Array(list) if list.is_empty() => out.push_str("[]"),
         Value::Object(map) => {
             out.push_str("{\n");
             let mut members: Vec<_> = map.iter().collect();
-            if order.typed {
-                go_order::sort(&mut members, order.under);
+            if let Some(known) = order {
+                known.sort(&mut members);
             }
             for (key, value) in members {
                 indent(out, level + 1);
@@ -38,13 +33,13 @@ fn render(out: &mut String, value: &Value, level: usize, order: Order<'_>) {
                     quoted(out, key)
                 }
                 out.push_str(": ");
-                render(out, value, level + 1, Order { under: key, ..order });
+                render(out, value, level + 1, order.map(|known| known.member(key)));
                 out.push_str(",\n");
             }
             indent(out, level);
             out.push('}');
         }
-        Value::Array(list) => array(out, list, level, Order { under: "", ..order }),
+        Value::Array(list) => array(out, list, level, order.map(Known::item)),
         Value::String(text) if text.contains('\n') => lines(out, text, level),
         Value::String(text) => quoted(out, text),
         other => {
@@ -54,7 +49,7 @@ fn render(out: &mut String, value: &Value, level: usize, order: Order<'_>) {
 }
 
 /// Items that are all maps, or all lists, share the lines of the brackets.
-fn array(out: &mut String, list: &[Value], level: usize, order: Order<'_>) {
+fn array(out: &mut String, list: &[Value], level: usize, order: Option<Known>) {
     let full = |item: &Value| match item {
         Value::Object(map) => (!map.is_empty()).then_some('{'),
         Value::Array(list) => (!list.is_empty()).then_some('['),
@@ -134,12 +129,23 @@ fn escaped(out: &mut String, text: &str) {
     }
 }
 
-/// Whether a key needs no quotes: no parser takes it for anything but a string.
+/// Whether a key needs no quotes: no parser takes it for anything but a string. Source: `sigs.k8s.io/yaml/kyaml`.
 fn is_plain(key: &str) -> bool {
-    const WORDS: [&str; 9] = ["null", "true", "false", "yes", "no", "on", "off", "y", "n"];
-    let begins = key.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
-    let allowed = key.chars().all(|c| c.is_ascii_alphanumeric() || "_-./".contains(c));
-    begins && allowed && !WORDS.contains(&key.to_lowercase().as_str())
+    const WORDS: [&str; 11] = ["null", "true", "false", "yes", "no", "on", "off", "y", "n", "t", "f"];
+    let last = key.chars().count().saturating_sub(1);
+    let allowed = |(i, c): (usize, char)| c.is_alphanumeric() || c == '_' || (i > 0 && i < last && "-./".contains(c));
+    !key.is_empty()
+        && key.chars().enumerate().all(allowed)
+        && !WORDS.contains(&key.to_lowercase().as_str())
+        && !is_number(&key.replace('_', ""))
+}
+
+fn is_number(text: &str) -> bool {
+    let lower = text.to_lowercase();
+    let with_base = [("0x", 16), ("0b", 2), ("0o", 8)]
+        .iter()
+        .any(|(lead, base)| lower.strip_prefix(lead).is_some_and(|digits| i64::from_str_radix(digits, *base).is_ok()));
+    with_base || lower.parse::<f64>().is_ok()
 }
 
 #[cfg(test)]
@@ -157,6 +163,16 @@ mod tests {
                     c: [{\n      d: 1.5,\n    }],\n  }],\n  mix: [\n    \"a\",\n    {\n      b: \"c\",\n    },\n  ],\n  \"no\": \"yes\",\n  s: [\n    1,\n    \
                     true,\n    \"a\",\n  ],\n}\n";
         assert_eq!(to_string(&value, false), want);
+    }
+
+    #[test]
+    fn keys_that_could_be_something_else_are_quoted() {
+        for plain in ["a", "_", "ca.crt", "a.b/c-d", "tt", "x1"] {
+            assert!(is_plain(plain), "{plain}");
+        }
+        for quoted in ["", "t", "F", "No", "1", "0x1f", "1e3", "inf", "a-", "-a", "a b"] {
+            assert!(!is_plain(quoted), "{quoted}");
+        }
     }
 
     #[test]

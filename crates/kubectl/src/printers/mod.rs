@@ -17,7 +17,7 @@ use clap::{Arg, ArgMatches};
 use serde_json::Value;
 
 pub use columns::relaxed as relaxed_path;
-pub use go_order::{list as json_list, to_string as json_typed};
+pub use go_order::{fill, list as json_list, ordered as json_ordered, to_string as json_typed};
 pub use json::{escaped as html_escaped, event as json_event, to_string as json_string};
 
 /// Formats of every command that prints objects, for its error message.
@@ -96,9 +96,13 @@ impl Format {
         };
         let file = || -> Result<String> {
             let path = template()?;
+            let what = if name == "custom-columns-file" { "template" } else { "--template" };
             std::fs::read_to_string(path)
-                .map_err(|e| Error::message(format!("error reading --template {path}, open {path}: {}", go_text(&e))))
+                .map_err(|e| Error::message(format!("error reading {what} {path}, open {path}: {}", go_text(&e))))
         };
+        if rest.is_some() && ["", "wide", "json", "yaml", "kyaml", "name"].contains(&name) {
+            return Err(unknown(text, formats));
+        }
         Ok(match name {
             "" => Format::Table { wide: false },
             "wide" => Format::Table { wide: true },
@@ -156,7 +160,9 @@ impl Format {
                 let values = path.values(object).map_err(|error| not_executed(&error, template, object))?;
                 json::to_string(&Value::Array(values))
             }
-            Format::Template { template } => template.render(object)?,
+            Format::Template { template } => template.render(object).inspect_err(|error| {
+                print!("{}", template.help(object, error));
+            })?,
             Format::Columns { columns } => columns.render(std::slice::from_ref(object))?,
         })
     }
