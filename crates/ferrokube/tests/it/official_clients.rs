@@ -117,6 +117,15 @@ const READS: &[&str] = &[
     "get pods -o go-template={{len<.items}}",
     "get pods -o custom-columns=NAME:.metadata.name,X:.nothing",
     "get pods -o nonsense",
+    "get pods -o json=x",
+    "get pods -o name --show-labels",
+    "get pods -o kyaml",
+    "get pods -o custom-columns-file=nowhere",
+    "get pods -o go-template={{if}}",
+    "get pods -o go-template={{printf<\"%03d\"<7}}",
+    "get pods --as-user-extra=a=b",
+    "get pods --vmodule=x",
+    "get pods --profile=nothing",
     "get pods --sort-by=.nothing",
     "get pods --chunk-size=1 -o name",
     "get pods,services,deployments",
@@ -162,6 +171,10 @@ const READS: &[&str] = &[
     "describe clusterrolebinding cluster-admin",
     "describe priorityclass system-node-critical",
     "describe pod nothing",
+    "describe pod one --as=jane",
+    "describe serviceaccount default",
+    "describe servicecidr",
+    "describe ipaddress",
     "describe",
     "explain pod.spec.containers",
     "explain deployments --recursive",
@@ -171,12 +184,22 @@ const READS: &[&str] = &[
     "api-resources --no-headers --api-group=apps",
     "api-resources -o wide --sort-by=kind",
     "api-resources words",
+    "api-resources -o json --api-group=apps",
+    "api-resources -o yaml --api-group=node.k8s.io",
     "api-versions",
     "cluster-info",
+    "cluster-info dump --namespaces=kube-public",
+    "events --for=pod/one -o json",
+    "events --for=pod",
+    "events --types=foo",
     "logs one --tail=1",
     "logs one -c nothing",
     "logs nothing",
     "logs one --since=bad",
+    "logs one --since=-1h",
+    "logs one --limit-bytes=-1",
+    "logs one two three",
+    "logs deployment/nothing",
     "exec one -- hostname",
     "exec one -c nothing -- hostname",
     "exec one hostname",
@@ -188,20 +211,41 @@ const READS: &[&str] = &[
     "auth can-i foo pods",
     "auth can-i --list --as=jane",
     "auth whoami",
+    "auth whoami -o json",
+    "auth whoami --as=jane --as-user-extra=a/b=c",
+    "auth can-i get pods one two",
+    "auth can-i --list words",
+    "auth can-i get /x --subresource=y",
     "auth words",
     "top nodes",
     "wait pod one --for=condition=Ready",
     "wait pod one --for=condition=Nothing --timeout=1s",
     "wait pod nothing --for=delete",
     "wait pod one",
+    "wait pod one --for=jsonpath=",
+    "wait pod one --for=condition=Ready --timeout=0",
     "rollout history deployment/web",
     "rollout history deployment/web --revision=1",
     "rollout history deployment/web --revision=77",
+    "rollout history deployment/web --revision=1 -o json",
+    "rollout history deployment/web --revision=-1",
+    "rollout history pod/one",
     "rollout status deployment/web",
     "rollout pause",
     "config current-context",
     "config get-contexts nothing",
+    "config get-contexts -o json",
+    "config get-clusters words",
+    "config view --merge=false",
     "diff -f nowhere.yaml",
+    "debug",
+    "debug one",
+    "debug one --image=Bad!",
+    "debug one --image=x --profile=nothing",
+    "debug one --image=x --env=A",
+    "debug one --copy-to=two",
+    "debug one --image=x -t",
+    "debug nothing --image=x",
     "plugin list",
 ];
 
@@ -255,6 +299,9 @@ const WRITES: &[&str] = &[
     "set selector service web app=web",
     "set subject rolebinding readers --group=staff",
     "set image",
+    "set resources deployment web -c=nothing --limits=cpu=1",
+    "set subject deployment web --user=x",
+    "set selector service web a<in<(b)",
     "rollout undo deployment/web --to-revision=1",
     "rollout undo deployment/web --to-revision=99",
     "rollout pause deployment/web",
@@ -272,6 +319,36 @@ const WRITES: &[&str] = &[
     "create job now2 --from=deployment/web",
     "create job now2 --from=cronjob/nightly --image=x",
     "create job now2",
+    "create secret generic keys --from-literal=a=b -o jsonpath={.type}",
+    "create secret tls keys2",
+    "create role reader3 --verb=get",
+    "create pdb budget --min-available=1",
+    "create quota few --hard=bad",
+    "create service externalname far --external-name=bad_name",
+    "create ingress way --rule=foo.com/bar=web:80 --dry-run=client -o json",
+    "autoscale deployment web --max=3 --cpu=50% --memory=10Mi --dry-run=client -o json",
+    "autoscale configmap settings --max=2",
+    "expose deployment web --name=more --port=80 --dry-run=client -o yaml",
+    "auth reconcile -f ROLES",
+    "auth reconcile -f ROLES",
+    "auth reconcile -f ROLES -o name --dry-run=client",
+    "apply view-last-applied deployment/web",
+    "apply set-last-applied -f MANIFEST",
+    "apply edit-last-applied deployment/web",
+    "edit configmap applied",
+    "edit configmap applied -o json",
+    "edit configmap nothing",
+    "debug one -q -c looker --image=ferrokube.local/hello:latest --image-pull-policy=IfNotPresent -- sleep 60",
+    "get pod one -o jsonpath={.spec.ephemeralContainers}",
+    "debug one --copy-to=twin --set-image=*=ferrokube.local/hello:other --keep-labels",
+    "get pod twin -o jsonpath={.metadata.labels}{.spec.containers[*].image}{.spec.tolerations}",
+    "debug one --copy-to=third -c looker --image=x --image-pull-policy=Never --profile=restricted -- ls",
+    "get pod third -o jsonpath={.spec.containers[1].securityContext}{.spec.shareProcessNamespace}{.spec.tolerations}",
+    "taint nodes nothing a=b:NoSchedule",
+    "taint nodes nothing a=b",
+    "taint nodes nothing a=b:NoSchedule a-",
+    "replace --cascade=foo -f MANIFEST",
+    "replace --grace-period=1 -f MANIFEST",
     "delete configmap settings nothing",
     "delete -f MANIFEST",
     "delete -f MANIFEST",
@@ -279,6 +356,13 @@ const WRITES: &[&str] = &[
     "delete pod one --cascade=foo",
     "delete pod one --now",
 ];
+
+/// For `auth reconcile`.
+const ROLES: &str = "apiVersion: rbac.authorization.k8s.io/v1\nkind: Role\nmetadata: {name: some, namespace: NAMESPACE}\nrules:\n\
+    - {apiGroups: [''], resources: [pods, pods/log], verbs: [get, list]}\n---\napiVersion: rbac.authorization.k8s.io/v1\n\
+    kind: RoleBinding\nmetadata: {name: some, namespace: NAMESPACE}\n\
+    roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: some}\n\
+    subjects: [{kind: User, name: jane, apiGroup: rbac.authorization.k8s.io}]\n";
 
 /// A young object described with four events has five ages, each ticking at its own moment.
 const ATTEMPTS: usize = 12;
@@ -321,16 +405,27 @@ fn both_print_the_same(official: &Official) {
         let account = ["wait", "serviceaccount", "default", "--for=create", "--timeout=60s", "-n", namespace];
         official.kubectl(&account);
     }
+    let roles = official.cluster.data_dir().join("roles.yaml");
     for line in WRITES {
-        let line = line.replace("MANIFEST", &file.to_string_lossy());
-        let words: Vec<&str> = line.split(' ').collect();
+        let line = line.replace("MANIFEST", &file.to_string_lossy()).replace("ROLES", &roles.to_string_lossy());
+        let words: Vec<String> = line.split(' ').map(|word| word.replace('<', " ")).collect();
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
         let told_in = |command: &mut Command, namespace: &str| {
             let (out, err, code) = told(command);
             (out.replace(namespace, "NS"), err.replace(namespace, "NS"), code)
         };
-        let with = |namespace: &'static str| [&["-n", namespace], words.as_slice()].concat();
-        let theirs = told_in(&mut official.command(&with("side-a")), "side-a");
-        let ours = told_in(&mut official.cluster.kubectl_command(&with("side-b")), "side-b");
+        let with = |namespace: &'static str| {
+            // The official one falls over roles without a namespace.
+            std::fs::write(&roles, ROLES.replace("NAMESPACE", namespace)).expect("written");
+            [&["-n", namespace], words.as_slice()].concat()
+        };
+        // Of the objects here it changes one value of one.
+        let edited = |mut command: Command| {
+            command.env("EDITOR", "sed -i /a:/s/.1.$/.2./");
+            command
+        };
+        let theirs = told_in(&mut edited(official.command(&with("side-a"))), "side-a");
+        let ours = told_in(&mut edited(official.cluster.kubectl_command(&with("side-b"))), "side-b");
         // How a rollout goes on in between is told by chance.
         let (theirs, ours) = match line.starts_with("rollout status") {
             true => (last_line(theirs), last_line(ours)),
