@@ -10,15 +10,58 @@ use client::{Cache, Key, events::reference};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Node;
 use parking_lot::Mutex;
-use ranges::{Network, Pool};
+use ranges::{Network, Pool, Slots};
 use serde_json::json;
 use std::{collections::BTreeMap, sync::Arc};
 
 struct NodeIpam {
     nodes: Cache<Node>,
-    pools: Vec<Pool>,
-    /// By node.
-    given: Mutex<BTreeMap<String, Vec<Network>>>,
+    given: Mutex<Given>,
+}
+
+/// What is given out.
+struct Given {
+    /// A range of each for every node.
+    slots: Vec<Slots>,
+    by_node: BTreeMap<String, Vec<Network>>,
+    /// What nodes had before we started has been taken note of.
+    is_complete: bool,
+}
+
+impl Given {
+    /// The node has these ranges, and no others.
+    fn note(&mut self, node: &str, ranges: Vec<Network>) {
+        if self.by_node.get(node) == Some(&ranges) {
+            return;
+        }
+        for slots in &mut self.slots {
+            ranges.iter().for_each(|range| slots.occupy(*range));
+        }
+        let before =
+            if ranges.is_empty() { self.by_node.remove(node) } else { self.by_node.insert(node.to_owned(), ranges) };
+        for slots in &mut self.slots {
+            before.iter().flatten().for_each(|range| slots.release(*range));
+        }
+    }
+
+    /// The node's ranges, or new ones; `None` when a pool is used up.
+    fn choose(&mut self, node: &str) -> Option<Vec<Network>> {
+        if let Some(ranges) = self.by_node.get(node) {
+            return Some(ranges.clone());
+        }
+        let mut chosen = Vec::new();
+        for at in 0..self.slots.len() {
+            match self.slots[at].give() {
+                Some(range) => chosen.push(range),
+                None => {
+                    self.slots.iter_mut().zip(chosen).for_each(|(slots, range)| slots.release(range));
+                    return None;
+                }
+            }
+        }
+        self.by_node.insert(node.to_owned(), chosen.clone());
+        Some(chosen)
+    }
 }
 
 /// Start node address management.
@@ -34,8 +77,9 @@ pub fn start(setup: &mut Setup) -> Result<Arc<dyn Controller>, String> {
     let services: Vec<Network> = flags.service_cluster_ip_range.iter().map(parse).collect::<Result<_, _>>()?;
     let pool = |text: &String| Pool::new(parse(text)?, flags.node_cidr_mask_size, services.clone());
     let pools = flags.cluster_cidr.iter().map(pool).collect::<Result<Vec<_>, String>>()?;
-    let nodes = setup.watch::<Node>();
-    Ok(Arc::new(NodeIpam { nodes, pools, given: Mutex::default() }))
+    let slots = pools.into_iter().map(Slots::new).collect();
+    let given = Mutex::new(Given { slots, by_node: BTreeMap::new(), is_complete: false });
+    Ok(Arc::new(NodeIpam { nodes: setup.watch::<Node>(), given }))
 }
 
 /// The ranges a node has.
@@ -65,28 +109,22 @@ fn plan(node: &Node, chosen: Option<&[Network]>) -> Plan {
 impl Controller for NodeIpam {
     async fn reconcile(&self, key: &Key, _now: Timestamp) -> Result<Plan, Failure> {
         let mut given = self.given.lock();
+        if !given.is_complete {
+            for node in self.nodes.list() {
+                given.note(node.metadata.name.as_deref().unwrap_or_default(), known(&node));
+            }
+            given.is_complete = true;
+        }
         let Some(node) = self.nodes.at(key) else {
-            given.remove(&*key.name);
+            given.note(&key.name, Vec::new());
             return Ok(Plan::nothing());
         };
         let has = known(&node);
         if !has.is_empty() {
-            given.insert(key.name.to_string(), has);
+            given.note(&key.name, has);
             return Ok(Plan::nothing());
         }
-        let chosen = match given.get(&*key.name) {
-            Some(chosen) => Some(chosen.clone()),
-            None => {
-                let mut used: Vec<Network> = self.nodes.list().iter().flat_map(|node| known(node)).collect();
-                used.extend(given.values().flatten().copied());
-                self.pools.iter().map(|pool| pool.free(&used)).collect::<Option<Vec<_>>>()
-            }
-        };
-        let plan = plan(&node, chosen.as_deref());
-        if let Some(chosen) = chosen {
-            given.insert(key.name.to_string(), chosen);
-        }
-        Ok(plan)
+        Ok(plan(&node, given.choose(&key.name).as_deref()))
     }
 }
 
@@ -94,6 +132,24 @@ impl Controller for NodeIpam {
 mod tests {
     use super::*;
     use crate::fixtures::object;
+
+    #[test]
+    fn a_node_keeps_what_it_has_and_gives_it_back_when_it_goes() {
+        let pool = |text: &str, mask| Pool::new(text.parse().expect("a network"), mask, Vec::new()).expect("fits");
+        let slots = vec![Slots::new(pool("10.0.0.0/23", 24)), Slots::new(pool("fd00::/64", 64))];
+        let mut given = Given { slots, by_node: BTreeMap::new(), is_complete: true };
+        let text = |chosen: Option<Vec<Network>>| {
+            chosen.map(|all| all.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")).unwrap_or_default()
+        };
+        given.note("old", vec!["10.0.0.0/24".parse().expect("a network")]);
+        assert_eq!(text(given.choose("a")), "10.0.1.0/24 fd00::/64");
+        assert_eq!(text(given.choose("a")), "10.0.1.0/24 fd00::/64", "until it is written it is the same");
+        // One pool is used up: nothing is taken of the other.
+        given.note("old", Vec::new());
+        assert_eq!(text(given.choose("b")), "");
+        given.note("a", Vec::new());
+        assert_eq!(text(given.choose("b")), "10.0.1.0/24 fd00::/64");
+    }
 
     #[test]
     fn ranges_are_written_or_their_lack_is_told() {

@@ -1,5 +1,5 @@
 //! Cutting node ranges out of a cluster's range. Addresses are numbers of 128 bits; IPv4 uses the low 32.
-use std::{fmt, net::IpAddr, str::FromStr};
+use std::{fmt, net::IpAddr, ops::Range, str::FromStr};
 
 /// Most node ranges in a cluster range, as upstream limits them for its bitmap.
 const MAX_BITS: u8 = 16;
@@ -97,16 +97,67 @@ impl Pool {
         Ok(Self { cluster, node_prefix, reserved })
     }
 
-    /// The first range that is free of `used`.
-    pub fn free(&self, used: &[Network]) -> Option<Network> {
-        let host_bits = Network::width(self.cluster.is_v6) - self.node_prefix;
-        let count = 1_u128 << (self.node_prefix - self.cluster.prefix);
-        let taken = |network: &Network| used.iter().chain(&self.reserved).any(|other| network.overlaps(*other));
-        let at = |index: u128| {
-            let offset = index.checked_shl(host_bits.into()).unwrap_or(0);
-            Network { base: self.cluster.base | offset, prefix: self.node_prefix, is_v6: self.cluster.is_v6 }
+    fn host_bits(&self) -> u32 {
+        u32::from(Network::width(self.cluster.is_v6) - self.node_prefix)
+    }
+
+    fn count(&self) -> usize {
+        1 << (self.node_prefix - self.cluster.prefix)
+    }
+
+    fn at(&self, index: usize) -> Network {
+        let offset = (index as u128).checked_shl(self.host_bits()).unwrap_or(0);
+        Network { base: self.cluster.base | offset, prefix: self.node_prefix, is_v6: self.cluster.is_v6 }
+    }
+
+    /// The node ranges that `network` touches.
+    fn touched(&self, network: Network) -> Range<usize> {
+        if !self.cluster.overlaps(network) {
+            return 0..0;
+        }
+        let index = |address: u128| {
+            let offset = address.clamp(self.cluster.base, self.cluster.end()) - self.cluster.base;
+            usize::try_from(offset.checked_shr(self.host_bits()).unwrap_or(0)).unwrap_or(usize::MAX)
         };
-        (0..count).map(at).find(|network| !taken(network))
+        index(network.base)..index(network.end()) + 1
+    }
+}
+
+/// Which node ranges of a pool are in use, and where to look for the next.
+pub struct Slots {
+    pool: Pool,
+    /// How many networks touch each: a node's range may be of any size, or another node's too.
+    used: Vec<u32>,
+    next: usize,
+}
+
+impl Slots {
+    pub fn new(pool: Pool) -> Self {
+        let mut slots = Self { used: vec![0; pool.count()], next: 0, pool };
+        for reserved in slots.pool.reserved.clone() {
+            slots.occupy(reserved);
+        }
+        slots
+    }
+
+    pub fn occupy(&mut self, network: Network) {
+        self.used[self.pool.touched(network)].iter_mut().for_each(|uses| *uses += 1);
+    }
+
+    /// Takes back what [`Slots::occupy`] did.
+    pub fn release(&mut self, network: Network) {
+        self.used[self.pool.touched(network)].iter_mut().for_each(|uses| *uses = uses.saturating_sub(1));
+    }
+
+    /// A free range, which then is in use. The search begins behind the one that was given last, as upstream's: a range
+    /// that just became free is left alone for as long as there are others.
+    pub fn give(&mut self) -> Option<Network> {
+        let count = self.used.len();
+        let index = (0..count).map(|step| (self.next + step) % count).find(|index| self.used[*index] == 0)?;
+        self.next = (index + 1) % count;
+        let network = self.pool.at(index);
+        self.occupy(network);
+        Some(network)
     }
 }
 
@@ -118,10 +169,15 @@ mod tests {
         text.parse().expect("a network")
     }
 
-    fn free(cluster: &str, mask: u8, reserved: &[&str], used: &[&str]) -> Option<String> {
+    fn slots(cluster: &str, mask: u8, reserved: &[&str], used: &[&str]) -> Slots {
         let reserved = reserved.iter().map(|text| network(text)).collect();
-        let used: Vec<_> = used.iter().map(|text| network(text)).collect();
-        Pool::new(network(cluster), mask, reserved).expect("fits").free(&used).map(|n| n.to_string())
+        let mut slots = Slots::new(Pool::new(network(cluster), mask, reserved).expect("fits"));
+        used.iter().for_each(|text| slots.occupy(network(text)));
+        slots
+    }
+
+    fn free(cluster: &str, mask: u8, reserved: &[&str], used: &[&str]) -> Option<String> {
+        slots(cluster, mask, reserved, used).give().map(|n| n.to_string())
     }
 
     #[test]
@@ -131,6 +187,27 @@ mod tests {
         assert_eq!(free("10.0.0.0/8", 16, &["10.0.0.0/12"], &[]).as_deref(), Some("10.16.0.0/16"));
         assert_eq!(free("fd00::/56", 0, &[], &["fd00::/64"]).as_deref(), Some("fd00:0:0:1::/64"));
         assert_eq!(free("10.0.0.0/24", 25, &[], &["10.0.0.0/25", "10.0.0.128/25"]), None);
+        // Ranges of other sizes and of elsewhere.
+        assert_eq!(free("10.244.0.0/16", 0, &[], &["10.244.0.0/22", "10.9.0.0/16"]).as_deref(), Some("10.244.4.0/24"));
+        assert_eq!(free("10.244.0.0/16", 0, &[], &["10.244.0.64/26"]).as_deref(), Some("10.244.1.0/24"));
+        assert_eq!(free("10.244.0.0/16", 0, &[], &["10.0.0.0/8"]), None);
+    }
+
+    #[test]
+    fn a_range_that_became_free_comes_last() {
+        let mut slots = slots("10.0.0.0/24", 26, &[], &[]);
+        let mut give = |back: Option<&str>| {
+            if let Some(back) = back {
+                slots.release(network(back));
+            }
+            slots.give().map(|n| n.to_string())
+        };
+        assert_eq!(give(None).as_deref(), Some("10.0.0.0/26"));
+        assert_eq!(give(Some("10.0.0.0/26")).as_deref(), Some("10.0.0.64/26"));
+        assert_eq!(give(None).as_deref(), Some("10.0.0.128/26"));
+        assert_eq!(give(None).as_deref(), Some("10.0.0.192/26"));
+        assert_eq!(give(None).as_deref(), Some("10.0.0.0/26"));
+        assert_eq!(give(None), None);
     }
 
     #[test]

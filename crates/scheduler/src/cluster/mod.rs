@@ -24,7 +24,10 @@ use crate::{
 };
 use foldhash::HashMap;
 use k8s_openapi::api::core::v1::Taint;
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, OnceLock},
+};
 
 /// A slot of the node columns.
 pub type NodeIndex = usize;
@@ -101,7 +104,8 @@ pub struct Cluster {
     by_name: HashMap<Arc<str>, NodeIndex>,
     free: Vec<NodeIndex>,
     /// Slots that have a node, going round the zones.
-    order: Vec<NodeIndex>,
+    /// Made anew when it is asked for after nodes came, went or changed zones.
+    order: OnceLock<Vec<NodeIndex>>,
     pods: HashMap<Arc<str>, Known>,
     /// Slots with pods that speak of other pods.
     affinity_nodes: BTreeSet<NodeIndex>,
@@ -118,7 +122,7 @@ pub struct Cluster {
 impl Cluster {
     /// Slots that have a node, in the order in which they are looked at: one of each zone after the other.
     pub fn order(&self) -> &[NodeIndex] {
-        &self.order
+        self.order.get_or_init(|| self.in_order())
     }
 
     pub fn columns(&self) -> &Columns {
@@ -204,7 +208,7 @@ impl Cluster {
     pub fn upsert_node(&mut self, node: objects::Node) -> NodeChange {
         let (change, reorder) = self.set_node(node);
         if reorder {
-            self.reorder();
+            self.order.take();
         }
         change
     }
@@ -216,7 +220,7 @@ impl Cluster {
             reorder |= self.set_node(node).1;
         }
         if reorder {
-            self.reorder();
+            self.order.take();
         }
     }
 
@@ -267,7 +271,7 @@ impl Cluster {
         self.shape += 1;
         self.bump(index);
         self.release(index);
-        self.reorder();
+        self.order.take();
         true
     }
 
@@ -283,7 +287,7 @@ impl Cluster {
     }
 
     /// One node of each zone after the other, so that a prefix of the order covers all zones.
-    fn reorder(&mut self) {
+    fn in_order(&self) -> Vec<NodeIndex> {
         let mut zones: Vec<(String, Vec<NodeIndex>)> = Vec::new();
         let mut at: HashMap<String, usize> = HashMap::default();
         for (index, row) in self.rows.iter().enumerate() {
@@ -296,10 +300,7 @@ impl Cluster {
             zones[slot].1.push(index);
         }
         let longest = zones.iter().map(|(_, nodes)| nodes.len()).max().unwrap_or(0);
-        self.order.clear();
-        for round in 0..longest {
-            self.order.extend(zones.iter().filter_map(|(_, nodes)| nodes.get(round)));
-        }
+        (0..longest).flat_map(|round| zones.iter().filter_map(move |(_, nodes)| nodes.get(round).copied())).collect()
     }
 
     /// A bound pod was seen: takes it in, or confirms what was assumed.
