@@ -92,10 +92,20 @@ impl Outcome {
         for (collection, seen) in self.0 {
             let Some(cache) = caches.settled(&collection) else { continue };
             let mut ticks = cache.ticks();
-            let caught_up = ticks.wait_for(|_| match &seen {
+            let has_seen = || match &seen {
                 Seen::Version(version) => cache.reached(version),
                 Seen::Gone { key, uid } => !cache.alive(key, uid),
-            });
+            };
+            // Not `wait_for`: it holds the channel's lock while it asks, and asking takes it too, which ends in a
+            // deadlock when the cache wants to write in between.
+            let caught_up = async {
+                loop {
+                    ticks.mark_unchanged();
+                    if has_seen() || ticks.changed().await.is_err() {
+                        return;
+                    }
+                }
+            };
             if tokio::time::timeout(SETTLE_LIMIT, caught_up).await.is_err() {
                 tracing::warn!(collection, "own write not seen in the cache");
             }
