@@ -19,7 +19,10 @@ use crate::{
 use apimachinery::ApiError;
 use auth::{Authenticator, Credentials, UserInfo};
 use http::{HeaderValue, Request, Response, StatusCode, header, request::Parts};
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 /// One request, as handlers see it.
 pub struct Ctx<'a> {
@@ -93,9 +96,10 @@ impl App {
             (Some(control), Some(class)) => control.enter(class, limit / 4).await.map(Some),
             _ => Some(None),
         };
+        let ctx = Ctx { app: self, parts, info, query, user, accept: Accept::json(), warnings: Vec::new() };
         let mut response = match seat {
             // A watch gives its seat back once it has begun.
-            Some(_seat) => match self.authorized(parts, info, query, user, body, upgrade, limit).await {
+            Some(_seat) => match authorized(ctx, body, upgrade, limit).await {
                 Ok(response) => response,
                 Err(error) => failure(parts, query, &error),
             },
@@ -105,67 +109,6 @@ impl App {
             class.mark(response.headers_mut());
         }
         Ok(response)
-    }
-
-    #[expect(clippy::too_many_arguments, reason = "the parts of one request, which live apart")]
-    async fn authorized(
-        self: &Arc<Self>,
-        parts: &Parts,
-        info: RequestInfo<'_>,
-        query: &Query<'_>,
-        user: Arc<UserInfo>,
-        body: RequestBody,
-        upgrade: Option<hyper::upgrade::OnUpgrade>,
-        limit: std::time::Duration,
-    ) -> Result<Response<Body>, ApiError> {
-        authorize::request(self, &info, query, &user)?;
-        let api = self.discovery.load().is_below_root(info.path);
-        if !info.resource_request {
-            return match self.answer_path(parts, info, query, user, body).await {
-                Err(error) if error.code == 404 && !api => Ok(page_not_found()),
-                other => other,
-            };
-        }
-        if !api {
-            return Ok(page_not_found());
-        }
-        let accept = match info.subresource {
-            // Their bodies are not API objects, and clients ask for them with all sorts of Accept headers.
-            "log" | "proxy" | "exec" | "attach" | "portforward" => Accept::json(),
-            _ => Accept::negotiate(&parts.headers, query)?,
-        };
-        let long_running = info.long_running();
-        let mut ctx = Ctx { app: self, parts, info, query, user, accept, warnings: Vec::new() };
-        let handled = if long_running {
-            handlers::dispatch(&mut ctx, body, upgrade).await
-        } else {
-            match tokio::time::timeout(limit, handlers::dispatch(&mut ctx, body, upgrade)).await {
-                Ok(handled) => handled,
-                Err(_) => Err(timed_out(limit)),
-            }
-        };
-        let mut response = match handled {
-            Ok(response) => response,
-            Err(error) => failure(parts, query, &error),
-        };
-        add_warnings(&mut response, &ctx.warnings);
-        Ok(response)
-    }
-
-    async fn answer_path(
-        self: &Arc<Self>,
-        parts: &Parts,
-        info: RequestInfo<'_>,
-        query: &Query<'_>,
-        user: Arc<UserInfo>,
-        body: RequestBody,
-    ) -> Result<Response<Body>, ApiError> {
-        if !matches!(info.verb, "get" | "head") && health::only_get(info.path) {
-            return Err(handlers::method_not_allowed());
-        }
-        drop(body);
-        let ctx = Ctx { app: self, parts, info, query, user, accept: Accept::json(), warnings: Vec::new() };
-        health::plain_path(&ctx).await
     }
 
     async fn authenticate(&self, parts: &Parts, peer: &Peer) -> Result<Arc<UserInfo>, ApiError> {
@@ -204,6 +147,52 @@ fn audit_id(parts: &Parts) -> HeaderValue {
     }
     let id = uuid::Builder::from_random_bytes(rand::random()).into_uuid();
     HeaderValue::from_str(&id.to_string()).unwrap_or_else(|_| HeaderValue::from_static(""))
+}
+
+/// A request that has its seat: whether it is allowed, then its handler.
+async fn authorized(
+    mut ctx: Ctx<'_>,
+    body: RequestBody,
+    upgrade: Option<hyper::upgrade::OnUpgrade>,
+    limit: Duration,
+) -> Result<Response<Body>, ApiError> {
+    authorize::request(ctx.app, &ctx.info, ctx.query, &ctx.user)?;
+    let api = ctx.app.discovery.load().is_below_root(ctx.info.path);
+    if !ctx.info.resource_request {
+        return match answer_path(&ctx).await {
+            Err(error) if error.code == 404 && !api => Ok(page_not_found()),
+            other => other,
+        };
+    }
+    if !api {
+        return Ok(page_not_found());
+    }
+    // The bodies of the others are not API objects, and clients ask for them with all sorts of Accept headers.
+    if !matches!(ctx.info.subresource, "log" | "proxy" | "exec" | "attach" | "portforward") {
+        ctx.accept = Accept::negotiate(&ctx.parts.headers, ctx.query)?;
+    }
+    let handled = if ctx.info.long_running() {
+        handlers::dispatch(&mut ctx, body, upgrade).await
+    } else {
+        match tokio::time::timeout(limit, handlers::dispatch(&mut ctx, body, upgrade)).await {
+            Ok(handled) => handled,
+            Err(_) => Err(timed_out(limit)),
+        }
+    };
+    let mut response = match handled {
+        Ok(response) => response,
+        Err(error) => failure(ctx.parts, ctx.query, &error),
+    };
+    add_warnings(&mut response, &ctx.warnings);
+    Ok(response)
+}
+
+/// A path that is no resource: health, discovery, version and the like.
+async fn answer_path(ctx: &Ctx<'_>) -> Result<Response<Body>, ApiError> {
+    if !matches!(ctx.info.verb, "get" | "head") && health::only_get(ctx.info.path) {
+        return Err(handlers::method_not_allowed());
+    }
+    health::plain_path(ctx).await
 }
 
 /// What is no API at all is answered as by any web server.

@@ -3,7 +3,7 @@
 //! Every write that succeeded is remembered until the caches have seen it, so that the next plan for
 //! the same key never builds on a view older than our own writes ([`Outcome::settle`]).
 use super::plan::{Plan, Step, Told, Verb, Write};
-use client::{Caches, Key, events::Recorder};
+use client::{Caches, Key, cache::Settled, events::Recorder};
 use http::{Method, Request};
 use serde::Deserialize;
 use std::time::Duration;
@@ -91,22 +91,7 @@ impl Outcome {
     pub async fn settle(self, caches: &Caches) {
         for (collection, seen) in self.0 {
             let Some(cache) = caches.settled(&collection) else { continue };
-            let mut ticks = cache.ticks();
-            let has_seen = || match &seen {
-                Seen::Version(version) => cache.reached(version),
-                Seen::Gone { key, uid } => !cache.alive(key, uid),
-            };
-            // Not `wait_for`: it holds the channel's lock while it asks, and asking takes it too, which ends in a
-            // deadlock when the cache wants to write in between.
-            let caught_up = async {
-                loop {
-                    ticks.mark_unchanged();
-                    if has_seen() || ticks.changed().await.is_err() {
-                        return;
-                    }
-                }
-            };
-            if tokio::time::timeout(SETTLE_LIMIT, caught_up).await.is_err() {
+            if tokio::time::timeout(SETTLE_LIMIT, catch_up(&*cache, &seen)).await.is_err() {
                 tracing::warn!(collection, "own write not seen in the cache");
             }
         }
@@ -115,6 +100,23 @@ impl Outcome {
     /// Whether nothing was written.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+}
+
+/// Returns when the cache has seen it, or tells of no more changes.
+async fn catch_up(cache: &dyn Settled, seen: &Seen) {
+    let mut ticks = cache.ticks();
+    let has_seen = || match seen {
+        Seen::Version(version) => cache.reached(version),
+        Seen::Gone { key, uid } => !cache.alive(key, uid),
+    };
+    // Not `wait_for`: it holds the channel's lock while it asks, and asking takes it too, which ends in a deadlock when
+    // the cache wants to write in between.
+    loop {
+        ticks.mark_unchanged();
+        if has_seen() || ticks.changed().await.is_err() {
+            return;
+        }
     }
 }
 
@@ -244,5 +246,46 @@ fn seen(write: &Write, answer: Answer) -> Option<(String, Seen)> {
         // Subresources like `eviction` answer with something else.
         _ if answer.kind == "Status" || write.subresource.is_some_and(|s| s != "status") => None,
         _ => Some((collection, Seen::Version(answer.metadata.resource_version?))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{
+        sync::{Arc, mpsc},
+        thread,
+        time::Duration,
+    };
+    use tokio::sync::watch;
+
+    /// A cache that changes whenever it is asked something, from another thread, and waits for that.
+    struct Busy(Arc<watch::Sender<u64>>);
+
+    impl Settled for Busy {
+        fn reached(&self, version: &str) -> bool {
+            let (sender, (done, changed)) = (self.0.clone(), mpsc::channel());
+            thread::spawn(move || {
+                sender.send_modify(|revision| *revision += 1);
+                done.send(()).expect("somebody waits for it");
+            });
+            changed.recv_timeout(Duration::from_secs(10)).expect("the cache can change while it is asked");
+            version.parse::<u64>().is_ok_and(|version| *self.0.borrow() >= version)
+        }
+
+        fn alive(&self, _: &Key, _: &str) -> bool {
+            true
+        }
+
+        fn ticks(&self) -> watch::Receiver<u64> {
+            self.0.subscribe()
+        }
+    }
+
+    #[tokio::test]
+    async fn waiting_for_a_cache_never_holds_it_up() {
+        let cache = Busy(Arc::new(watch::Sender::new(0)));
+        catch_up(&cache, &Seen::Version("5".to_owned())).await;
+        assert_eq!(*cache.0.borrow(), 5);
     }
 }
