@@ -24,7 +24,7 @@ pub fn start(setup: &mut Setup) -> Result<Arc<dyn Controller>, String> {
     let nodes = setup.watch::<Node>();
     let all = nodes.clone();
     setup.follow(&nodes, move |old, new, add| {
-        let count = all.keys().len();
+        let count = all.len();
         let at_bound = BOUNDS.iter().any(|(from, to, _)| count.abs_diff(*from) <= 1 || count.abs_diff(*to) <= 1);
         if old.is_some() != new.is_some() && count > 1 && at_bound {
             all.keys().into_iter().for_each(add);
@@ -55,7 +55,7 @@ fn plan(node: &Node, count: usize) -> Plan {
 #[async_trait]
 impl Controller for Ttl {
     async fn reconcile(&self, key: &Key, _now: Timestamp) -> Result<Plan, Failure> {
-        Ok(self.nodes.at(key).map_or_else(Plan::nothing, |node| plan(&node, self.nodes.keys().len())))
+        Ok(self.nodes.at(key).map_or_else(Plan::nothing, |node| plan(&node, self.nodes.len())))
     }
 }
 
