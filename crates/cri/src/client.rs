@@ -10,9 +10,10 @@ use futures::{StreamExt, TryStreamExt};
 use hyper_util::rt::TokioIo;
 use tonic::transport::{Channel, Endpoint};
 
+use crate::containerd::{Envelope, SubscribeRequest, TaskExit, events_client::EventsClient};
 use crate::v1::image_service_client::ImageServiceClient;
 use crate::v1::runtime_service_client::RuntimeServiceClient;
-use crate::{Error, EventStream, Runtime, v1};
+use crate::{Error, EventStream, HintStream, Runtime, v1};
 
 /// As upstream's kubelet: large nodes list many containers in one message.
 const MAX_MESSAGE_BYTES: usize = 16 << 20;
@@ -29,6 +30,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 pub struct Client {
     runtime: RuntimeServiceClient<Channel>,
     images: ImageServiceClient<Channel>,
+    events: EventsClient<Channel>,
 }
 
 impl Client {
@@ -37,8 +39,7 @@ impl Client {
     /// # Errors
     /// The endpoint is not a unix socket.
     pub fn new(endpoint: &str) -> Result<Client, Error> {
-        let channel = channel(&socket_path(endpoint)?);
-        Ok(Client { runtime: runtime_service(channel.clone()), images: image_service(channel) })
+        Self::with_image_endpoint(endpoint, endpoint)
     }
 
     /// As [`Client::new`], with the image service at its own endpoint.
@@ -46,8 +47,10 @@ impl Client {
     /// # Errors
     /// An endpoint is not a unix socket.
     pub fn with_image_endpoint(endpoint: &str, image_endpoint: &str) -> Result<Client, Error> {
-        let runtime = runtime_service(channel(&socket_path(endpoint)?));
-        Ok(Client { runtime, images: image_service(channel(&socket_path(image_endpoint)?)) })
+        let own = channel(&socket_path(endpoint)?);
+        let images = if image_endpoint == endpoint { own.clone() } else { channel(&socket_path(image_endpoint)?) };
+        let (events, images) = (EventsClient::new(own.clone()), image_service(images));
+        Ok(Client { runtime: runtime_service(own), images, events })
     }
 }
 
@@ -99,6 +102,19 @@ macro_rules! call {
             Err(_) => Err(Error::rpc($name, tonic::Status::deadline_exceeded("context deadline exceeded"))),
         }
     }};
+}
+
+/// The events of containerd's that concern containers of pods.
+fn subscription() -> SubscribeRequest {
+    let topic = |topic| format!(r#"namespace==k8s.io,topic=="{topic}""#);
+    SubscribeRequest { filters: ["/tasks/start", "/tasks/exit", "/containers/delete"].map(topic).to_vec() }
+}
+
+/// Not the end of a process that merely ran in a container.
+fn concerns_a_container(envelope: &Envelope) -> bool {
+    let exit = envelope.event.as_ref().filter(|_| envelope.topic == "/tasks/exit");
+    let exit = exit.and_then(|event| <TaskExit as prost::Message>::decode(event.value.as_slice()).ok());
+    exit.is_none_or(|exit| exit.id.is_empty() || exit.id == exit.container_id)
 }
 
 /// "Not there" is what removal wants.
@@ -272,6 +288,20 @@ impl Runtime for Client {
         Ok(stream.map_err(|status| Error::rpc(METHOD, status)).boxed())
     }
 
+    async fn container_hints(&self) -> Result<HintStream, Error> {
+        const METHOD: &str = "Subscribe";
+        let answer = self.events.clone().subscribe(subscription()).await;
+        let stream = answer.map_err(|status| Error::rpc(METHOD, status))?.into_inner();
+        let hint = |envelope: Result<Envelope, tonic::Status>| {
+            let hint = match envelope {
+                Ok(envelope) => concerns_a_container(&envelope).then_some(Ok(())),
+                Err(status) => Some(Err(Error::rpc(METHOD, status))),
+            };
+            std::future::ready(hint)
+        };
+        Ok(stream.filter_map(hint).boxed())
+    }
+
     async fn list_images(&self) -> Result<Vec<v1::Image>, Error> {
         let message = v1::ListImagesRequest { filter: None };
         Ok(call!(self.images, list_images, "ListImages", CALL_TIMEOUT, message)?.images)
@@ -317,6 +347,19 @@ mod tests {
         ] {
             assert_eq!(socket_path(endpoint).ok().as_deref(), want.map(Path::new), "{endpoint}");
         }
+    }
+
+    #[test]
+    fn the_end_of_an_exec_is_no_containers() {
+        use prost::Message;
+        let exit = |container_id: &str, id: &str| {
+            let value = TaskExit { container_id: container_id.into(), id: id.into() }.encode_to_vec();
+            let event = Some(crate::containerd::Any { type_url: "containerd.events.TaskExit".into(), value });
+            Envelope { namespace: "k8s.io".into(), topic: "/tasks/exit".into(), event }
+        };
+        assert!(concerns_a_container(&exit("a", "a")));
+        assert!(!concerns_a_container(&exit("a", "probe")));
+        assert!(concerns_a_container(&Envelope { topic: "/tasks/start".into(), ..exit("a", "probe") }));
     }
 
     #[tokio::test]

@@ -10,12 +10,17 @@ mod runtime;
 
 pub use client::Client;
 pub use error::Error;
-pub use runtime::{EventStream, Runtime};
+pub use runtime::{EventStream, HintStream, Runtime};
 
 /// The CRI v1 messages.
 #[allow(clippy::all, clippy::unwrap_used, missing_docs)]
 pub mod v1 {
     tonic::include_proto!("runtime.v1");
+}
+
+#[allow(clippy::all, clippy::unwrap_used, missing_docs)]
+mod containerd {
+    tonic::include_proto!("containerd.services.events.v1");
 }
 
 /// gRPC status codes, as the errors of a runtime carry them.

@@ -9,6 +9,9 @@ use crate::{Error, v1};
 /// Container events as they happen. Ends, or yields an error, when the runtime goes away.
 pub type EventStream = BoxStream<'static, Result<v1::ContainerEventResponse, Error>>;
 
+/// One item whenever some container may have started, ended or gone. Ends as [`EventStream`] does.
+pub type HintStream = BoxStream<'static, Result<(), Error>>;
+
 /// A CRI v1 runtime with its image service.
 #[async_trait]
 pub trait Runtime: Send + Sync + 'static {
@@ -74,6 +77,9 @@ pub trait Runtime: Send + Sync + 'static {
     ) -> Result<Vec<v1::PodSandboxStats>, Error>;
     /// Events from now on; containerd before 1.7 does not know the call.
     async fn container_events(&self) -> Result<EventStream, Error>;
+    /// Word, from now on, that something happened: containerd's own events, which are not part of CRI and which every
+    /// version of it has. They may come before the change shows in CRI's answers. Other runtimes do not know the call.
+    async fn container_hints(&self) -> Result<HintStream, Error>;
 
     /// All images.
     async fn list_images(&self) -> Result<Vec<v1::Image>, Error>;

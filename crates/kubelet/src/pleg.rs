@@ -1,43 +1,58 @@
-//! Noticing what happens in the runtime: container events where it has them, else a look once a second.
+//! Noticing what happens in the runtime: its events where it has some, and a look now and then, which alone counts.
 //!
-//! Either way only the pods concerned are woken; they look for themselves.
-use std::collections::HashMap;
+//! An event only makes the next look come sooner, so a lost one costs time and nothing else. Either way only the pods
+//! concerned are woken; they look for themselves. The name is upstream's: pod lifecycle event generator.
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use cri::v1;
 use futures::StreamExt;
+use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::kubelet::Kubelet;
 use crate::labels;
 
+/// Between two looks.
 const RELIST: Duration = Duration::from_secs(1);
-/// With events, a look now and then in case one was lost.
-const RELIST_WITH_EVENTS: Duration = Duration::from_secs(60);
+/// With events, in case one was lost.
+const RELIST_WITH_EVENTS: Duration = Duration::from_secs(10);
+/// However many events there are.
+const RELIST_AT_MOST: Duration = Duration::from_millis(25);
+/// The pauses between the looks that follow an event: what it tells of may take a moment to show in the lists.
+const AFTER_AN_EVENT: [Duration; 3] = [Duration::from_millis(100), Duration::from_millis(400), RELIST];
 const RECONNECT: Duration = Duration::from_secs(1);
+
+/// What the events say to the looks.
+struct Events {
+    happened: Notify,
+    /// Between two looks, now.
+    interval: watch::Sender<Duration>,
+}
 
 /// Runs until `shutdown`.
 pub async fn run(kubelet: Arc<Kubelet>, shutdown: CancellationToken) {
-    let (sender, has_events) = tokio::sync::watch::channel(false);
+    let events = Events { happened: Notify::new(), interval: watch::channel(RELIST).0 };
     tokio::select! {
         () = shutdown.cancelled() => {}
-        () = events(&kubelet, sender) => {}
-        () = relist(&kubelet, has_events) => {}
+        () = listen(&kubelet, &events) => {}
+        () = relist(&kubelet, &events) => {}
     }
 }
 
-async fn events(kubelet: &Kubelet, has_events: tokio::sync::watch::Sender<bool>) {
+async fn listen(kubelet: &Kubelet, events: &Events) {
     loop {
-        match kubelet.runtime.container_events().await {
+        match stream(kubelet).await {
             Ok(mut stream) => {
-                has_events.send_replace(true);
+                events.interval.send_replace(RELIST_WITH_EVENTS);
+                // What happened before there was somebody to hear it.
                 kubelet.pods.wake_all();
-                while let Some(Ok(event)) = stream.next().await {
-                    let uid = event.pod_sandbox_status.and_then(|s| s.metadata).map(|m| m.uid);
-                    kubelet.pods.wake(uid.as_deref().unwrap_or_default());
+                while let Some(Ok(())) = stream.next().await {
+                    events.happened.notify_one();
                 }
-                has_events.send_replace(false);
+                events.interval.send_replace(RELIST);
             }
             Err(error) if error.is_unimplemented() => std::future::pending().await,
             Err(_) => {}
@@ -46,27 +61,76 @@ async fn events(kubelet: &Kubelet, has_events: tokio::sync::watch::Sender<bool>)
     }
 }
 
+/// CRI's own events, else the runtime's.
+async fn stream(kubelet: &Kubelet) -> Result<cri::HintStream, cri::Error> {
+    match kubelet.runtime.container_events().await {
+        Ok(stream) => Ok(stream.map(|event| event.map(drop)).boxed()),
+        Err(error) if error.is_unimplemented() => kubelet.runtime.container_hints().await,
+        Err(error) => Err(error),
+    }
+}
+
+/// When to look next.
+struct Looks {
+    last: Instant,
+    next: Instant,
+    after: std::slice::Iter<'static, Duration>,
+}
+
+impl Looks {
+    fn new(now: Instant, interval: Duration) -> Looks {
+        Looks { last: now, next: now + interval, after: [].iter() }
+    }
+
+    fn something_happened(&mut self) {
+        self.after = AFTER_AN_EVENT.iter();
+        self.next = self.next.min(self.last + RELIST_AT_MOST);
+    }
+
+    fn interval_is(&mut self, interval: Duration) {
+        self.next = self.next.min(self.last + interval);
+    }
+
+    fn looked(&mut self, now: Instant, interval: Duration) {
+        self.last = now;
+        self.next = now + self.after.next().copied().unwrap_or(interval);
+    }
+}
+
 type Snapshot = HashMap<String, (String, i32)>;
 
-async fn relist(kubelet: &Kubelet, has_events: tokio::sync::watch::Receiver<bool>) {
+async fn relist(kubelet: &Kubelet, events: &Events) {
+    let mut interval = events.interval.subscribe();
+    let mut looks = Looks::new(Instant::now(), *interval.borrow_and_update());
     let mut last: Option<Snapshot> = None;
     loop {
-        tokio::time::sleep(if *has_events.borrow() { RELIST_WITH_EVENTS } else { RELIST }).await;
-        let snapshot = match snapshot(kubelet).await {
-            Ok(snapshot) => snapshot,
-            Err(_) => {
-                // The runtime is away; what is different when it is back counts from before.
+        tokio::select! {
+            () = tokio::time::sleep_until(looks.next) => {}
+            () = events.happened.notified() => {
+                looks.something_happened();
                 continue;
             }
-        };
-        if let Some(last) = &last {
-            let changed = snapshot.iter().filter(|(id, state)| last.get(*id) != Some(state)).map(|(_, (uid, _))| uid);
-            let gone = last.iter().filter(|(id, _)| !snapshot.contains_key(*id)).map(|(_, (uid, _))| uid);
-            let uids: std::collections::HashSet<&String> = changed.chain(gone).collect();
-            uids.into_iter().for_each(|uid| kubelet.pods.wake(uid));
+            _ = interval.changed() => {
+                looks.interval_is(*interval.borrow_and_update());
+                continue;
+            }
         }
-        last = Some(snapshot);
+        // While the runtime is away nothing changes; what is different when it is back counts from before.
+        if let Ok(snapshot) = snapshot(kubelet).await {
+            if let Some(last) = &last {
+                changed(last, &snapshot).into_iter().for_each(|uid| kubelet.pods.wake(uid));
+            }
+            last = Some(snapshot);
+        }
+        looks.looked(Instant::now(), *interval.borrow());
     }
+}
+
+/// The UIDs of pods of which something is new, gone or in another state.
+fn changed<'a>(last: &'a Snapshot, now: &'a Snapshot) -> HashSet<&'a String> {
+    let changed = now.iter().filter(|(id, state)| last.get(*id) != Some(state)).map(|(_, (uid, _))| uid);
+    let gone = last.iter().filter(|(id, _)| !now.contains_key(*id)).map(|(_, (uid, _))| uid);
+    changed.chain(gone).collect()
 }
 
 async fn snapshot(kubelet: &Kubelet) -> Result<Snapshot, cri::Error> {
@@ -78,4 +142,40 @@ async fn snapshot(kubelet: &Kubelet) -> Result<Snapshot, cri::Error> {
     let sandboxes = sandboxes.into_iter().filter_map(|s| Some((s.id, (uid(&s.labels)?, s.state))));
     let containers = containers.into_iter().filter_map(|c| Some((c.id, (uid(&c.labels)?, c.state))));
     Ok(sandboxes.chain(containers).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn an_event_brings_looks_forward_and_many_do_not_put_them_off() {
+        let begun = Instant::now();
+        let mut looks = Looks::new(begun, RELIST_WITH_EVENTS);
+        assert_eq!(looks.next, begun + RELIST_WITH_EVENTS);
+        (0..100).for_each(|_| looks.something_happened());
+        assert_eq!(looks.next, begun + RELIST_AT_MOST);
+        let mut now = looks.next;
+        for pause in AFTER_AN_EVENT {
+            looks.looked(now, RELIST_WITH_EVENTS);
+            assert_eq!(looks.next, now + pause);
+            now = looks.next;
+        }
+        looks.looked(now, RELIST_WITH_EVENTS);
+        assert_eq!(looks.next, now + RELIST_WITH_EVENTS);
+        looks.interval_is(RELIST);
+        assert_eq!(looks.next, now + RELIST);
+    }
+
+    #[test]
+    fn pods_of_what_changed() {
+        let snapshot = |all: &[(&str, &str, i32)]| -> Snapshot {
+            all.iter().map(|(id, uid, state)| ((*id).to_owned(), ((*uid).to_owned(), *state))).collect()
+        };
+        let last = snapshot(&[("a", "same", 1), ("b", "ended", 1), ("c", "gone", 1)]);
+        let now = snapshot(&[("a", "same", 1), ("b", "ended", 2), ("d", "new", 0)]);
+        let (ended, gone, new) = ("ended".to_owned(), "gone".to_owned(), "new".to_owned());
+        assert_eq!(changed(&last, &now), HashSet::from([&ended, &gone, &new]));
+        assert_eq!(changed(&now, &now), HashSet::new());
+    }
 }

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use cri::{Code, Error, EventStream, Runtime, v1};
+use cri::{Code, Error, EventStream, HintStream, Runtime, v1};
 use parking_lot::Mutex;
 
 #[derive(Default)]
@@ -245,6 +245,10 @@ impl Runtime for FakeRuntime {
     }
 
     async fn container_events(&self) -> Result<EventStream, Error> {
+        unimplemented()
+    }
+
+    async fn container_hints(&self) -> Result<HintStream, Error> {
         unimplemented()
     }
 
