@@ -20,7 +20,8 @@ use crate::{
 use arc_swap::ArcSwap;
 use auth::{
     UserInfo,
-    request_header::{RequestHeader, Signed},
+    certificate::Certificates,
+    request_header::RequestHeader,
     service_account::{Issuer, IssuerConfig, Verifier},
 };
 use std::{
@@ -86,7 +87,7 @@ pub async fn start(flags: Flags, shutdown: CancellationToken) -> Result<Running,
     let serving = serving_certificate::load(&flags, advertised, service_address)?;
     let client_ca = flags.client_ca_file.as_deref().map(read_file).transpose()?;
     let proxy_ca = flags.requestheader_client_ca_file.as_deref().map(read_file).transpose()?;
-    // Certificates of either authority are let in; which one signed decides what they are good for.
+    // Clients are told of both authorities; which one signed decides what a certificate is good for.
     let peers: Vec<&str> = client_ca.iter().chain(&proxy_ca).map(String::as_str).collect();
     let peers = (!peers.is_empty()).then(|| peers.join("\n"));
     let tls = Arc::new(pki::tls::server_config(&serving.cert_pem, &serving.key_pem, peers.as_deref())?);
@@ -186,18 +187,15 @@ struct Authorities {
 }
 
 impl Authorities {
-    /// Only where TLS lets in certificates of proxies too.
-    fn client_signed(&self) -> Result<Option<Signed>, Error> {
-        match (&self.client_ca, &self.proxy_ca) {
-            (Some(ca), Some(_)) => Ok(Some(Arc::new(pki::tls::client_verifier(ca)?))),
-            _ => Ok(None),
-        }
+    fn client_certificates(&self) -> Result<Option<Certificates>, Error> {
+        let Some(ca) = &self.client_ca else { return Ok(None) };
+        Ok(Some(Certificates::new(pki::tls::client_verifier(ca)?)))
     }
 
     fn request_header(&self, flags: &Flags) -> Result<Option<RequestHeader>, Error> {
         let Some(ca) = &self.proxy_ca else { return Ok(None) };
         Ok(Some(RequestHeader {
-            signed: Arc::new(pki::tls::client_verifier(ca)?),
+            verifier: pki::tls::client_verifier(ca)?,
             allowed_names: flags.requestheader_allowed_names.clone(),
             username_headers: flags.requestheader_username_headers.clone(),
             uid_headers: flags.requestheader_uid_headers.clone(),
@@ -220,8 +218,7 @@ fn build(
     let accounts = service_accounts(&flags, &lookup, external)?;
     let authenticator = auth::authenticator::Union::new(auth::authenticator::Config {
         anonymous: flags.anonymous_auth,
-        client_certificates: authorities.client_ca.is_some(),
-        client_signed: authorities.client_signed()?,
+        client_certificates: authorities.client_certificates()?,
         request_header: authorities.request_header(&flags)?,
         static_tokens: flags.token_auth_file.as_deref().map(auth::static_token::Tokens::load).transpose()?,
         bootstrap_tokens: flags.enable_bootstrap_token_auth.then(|| auth::bootstrap_token::Tokens::new(lookup.clone())),

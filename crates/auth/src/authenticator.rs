@@ -2,7 +2,7 @@
 //!
 //! Order as upstream: authenticating proxy, client certificate, then bearer token, then anonymous. A bearer token that nobody accepts is an
 //! error even when anonymous requests are allowed.
-use crate::request_header::{RequestHeader, Signed};
+use crate::request_header::RequestHeader;
 use crate::{UserInfo, bootstrap_token, certificate::Certificates, service_account, static_token};
 use apimachinery::ApiError;
 use async_trait::async_trait;
@@ -17,7 +17,7 @@ mod cache;
 #[derive(Clone, Copy, Debug)]
 pub struct Credentials<'a> {
     pub headers: &'a http::HeaderMap,
-    /// The TLS peer's chain, leaf first, already verified against the client CA; empty for none.
+    /// The chain of which the TLS peer holds the key, leaf first, not verified otherwise; empty for none.
     pub peer_certificates: &'a [CertificateDer<'a>],
 }
 
@@ -49,10 +49,8 @@ pub struct Config {
     pub anonymous: bool,
     /// `--requestheader-client-ca-file` and friends
     pub request_header: Option<RequestHeader>,
-    /// `--client-ca-file` was given, so that the peer's certificate names a user.
-    pub client_certificates: bool,
-    /// Whether that authority has signed a peer; needed where TLS lets in the certificates of others too.
-    pub client_signed: Option<Signed>,
+    /// `--client-ca-file`: what it signed names a user.
+    pub client_certificates: Option<Certificates>,
     /// `--token-auth-file`
     pub static_tokens: Option<static_token::Tokens>,
     /// `--service-account-key-file` and friends.
@@ -75,7 +73,6 @@ pub struct Reviewed {
 /// All configured authenticators in upstream's order.
 pub struct Union {
     config: Config,
-    certificates: Certificates,
     cache: TokenCache,
     anonymous: Arc<UserInfo>,
 }
@@ -102,7 +99,7 @@ impl Union {
             config.api_audiences = verifier.api_audiences().to_vec();
         }
         let anonymous = Arc::new(UserInfo::anonymous());
-        Union { config, certificates: Certificates::default(), cache: TokenCache::default(), anonymous }
+        Union { config, cache: TokenCache::default(), anonymous }
     }
 
     /// For `TokenReview`. `audiences` empty asks for the API server's own.
@@ -190,11 +187,8 @@ impl Authenticator for Union {
                 Err(error) => refused = Some(error),
             }
         }
-        if self.config.client_certificates
-            && let Some(leaf) = peer.first()
-            && self.config.client_signed.as_ref().is_none_or(|signed| signed(peer))
-        {
-            match self.certificates.user(leaf, now()) {
+        if let Some(certificates) = &self.config.client_certificates {
+            match certificates.user(peer, now()) {
                 Ok(Some(user)) => return Ok(Some(user)),
                 Ok(None) => {}
                 Err(error) => refused = Some(error),

@@ -4,17 +4,16 @@
 //! Headers count only behind such a certificate. Source: "Authenticating Proxy"; flags `--requestheader-*`.
 use crate::{Rejected, UserInfo, groups};
 use http::HeaderMap;
+use pki::tls::ClientVerifier;
 use rustls_pki_types::CertificateDer;
 use std::sync::Arc;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-/// Whether a chain, leaf first, is signed by some authority for clients.
-pub type Signed = Arc<dyn Fn(&[CertificateDer<'_>]) -> bool + Send + Sync>;
-
 /// Whom to believe, and which headers to read, in order.
 #[derive(Clone)]
 pub struct RequestHeader {
-    pub signed: Signed,
+    /// Knows the proxies' authority.
+    pub verifier: ClientVerifier,
     /// Common names; empty: any.
     pub allowed_names: Vec<String>,
     pub username_headers: Vec<String>,
@@ -44,12 +43,13 @@ fn unescaped(text: &str) -> String {
 }
 
 impl RequestHeader {
-    /// The user the headers name; `None` when the peer is no such proxy or names nobody.
+    /// The user the headers name; `None` when the peer shows no certificate, or names nobody.
     ///
     /// # Errors
-    /// The peer shows a certificate of the proxies' authority in a name that is not allowed.
+    /// The peer shows a certificate of another authority, or one in a name that is not allowed.
     pub fn user(&self, peer: &[CertificateDer<'_>], headers: &HeaderMap) -> Result<Option<Arc<UserInfo>>, Rejected> {
-        let Some(leaf) = peer.first().filter(|_| (self.signed)(peer)) else { return Ok(None) };
+        let Some(leaf) = peer.first() else { return Ok(None) };
+        (self.verifier)(peer).map_err(Rejected)?;
         if !self.allowed_names.is_empty() {
             let (_, certificate) = X509Certificate::from_der(leaf)
                 .map_err(|error| Rejected(format!("x509: malformed client certificate: {error}")))?;
@@ -100,7 +100,7 @@ mod tests {
     fn proxy(signed: bool, allowed: &[&str]) -> RequestHeader {
         let own = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
         RequestHeader {
-            signed: Arc::new(move |_| signed),
+            verifier: Arc::new(move |_| if signed { Ok(()) } else { Err("x509: not signed".into()) }),
             allowed_names: own(allowed),
             username_headers: own(&["X-Remote-User"]),
             uid_headers: own(&["X-Remote-Uid"]),
@@ -127,7 +127,7 @@ mod tests {
         assert_eq!(user.groups, ["a", "b", groups::AUTHENTICATED]);
         assert_eq!(user.extra.get("acme.com/project"), Some(&vec!["p1".to_owned()]));
         assert_eq!(proxy(true, &[]).user(&peer, &headers).unwrap().unwrap().name, "alice");
-        assert_eq!(proxy(false, &[]).user(&peer, &headers), Ok(None));
+        assert_eq!(proxy(false, &[]).user(&peer, &headers).unwrap_err().0, "x509: not signed");
         assert_eq!(proxy(true, &[]).user(&[], &headers), Ok(None));
         assert_eq!(proxy(true, &[]).user(&peer, &HeaderMap::new()), Ok(None));
         let refused = proxy(true, &["other"]).user(&peer, &headers).unwrap_err();

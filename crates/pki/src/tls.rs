@@ -1,14 +1,29 @@
 //! TLS settings: 1.2 and 1.3, aws-lc-rs, HTTP/2 before HTTP/1.1.
 use crate::Error;
 use rustls::{
-    ClientConfig, RootCertStore, ServerConfig,
-    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
-    server::WebPkiClientVerifier,
+    CertificateError, ClientConfig, DigitallySignedStruct, DistinguishedName, RootCertStore, ServerConfig,
+    SignatureScheme,
+    client::danger::HandshakeSignatureValid,
+    pki_types::{CertificateDer, PrivateKeyDer, UnixTime, pem::PemObject},
+    server::{
+        WebPkiClientVerifier,
+        danger::{ClientCertVerified, ClientCertVerifier},
+    },
 };
 use std::sync::Arc;
 
+/// With AES-128 before AES-256, the order of Go's servers: SHA-256 has instructions of its own and SHA-384 has not, which
+/// is a tenth of a handshake.
 fn provider() -> Arc<rustls::crypto::CryptoProvider> {
-    Arc::new(rustls::crypto::aws_lc_rs::default_provider())
+    use rustls::CipherSuite as Suite;
+    let mut provider = rustls::crypto::aws_lc_rs::default_provider();
+    let first = [
+        Suite::TLS13_AES_128_GCM_SHA256,
+        Suite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
+        Suite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
+    ];
+    provider.cipher_suites.sort_by_key(|suite| !first.contains(&suite.suite()));
+    Arc::new(provider)
 }
 
 /// All certificates of a PEM text.
@@ -40,7 +55,61 @@ pub fn roots(ca_pem: &str) -> Result<RootCertStore, Error> {
     Ok(store)
 }
 
-/// A server's side. With `client_ca_pem`, client certificates are asked for, verified when sent, and not required.
+/// Lets in whoever holds the key of the certificate it shows, and whoever shows none. As with upstream, whose client it
+/// is is a question for each request, answered with 401 and not by breaking off: see [`client_verifier`].
+#[derive(Debug)]
+struct AnyClient(Arc<dyn ClientCertVerifier>);
+
+impl ClientCertVerifier for AnyClient {
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        self.0.root_hint_subjects()
+    }
+
+    fn client_auth_mandatory(&self) -> bool {
+        false
+    }
+
+    fn verify_client_cert(
+        &self,
+        _leaf: &CertificateDer<'_>,
+        _between: &[CertificateDer<'_>],
+        _now: UnixTime,
+    ) -> Result<ClientCertVerified, rustls::Error> {
+        Ok(ClientCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        leaf: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.0.verify_tls12_signature(message, leaf, signed)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        leaf: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.0.verify_tls13_signature(message, leaf, signed)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.supported_verify_schemes()
+    }
+}
+
+fn chain_verifier(ca_pem: &str) -> Result<Arc<dyn ClientCertVerifier>, Error> {
+    WebPkiClientVerifier::builder_with_provider(Arc::new(roots(ca_pem)?), provider())
+        .build()
+        .map_err(|e| Error::Certificate(e.to_string()))
+}
+
+/// A server's side. With `client_ca_pem`, client certificates are asked for and not required. That the client holds the
+/// key is certain then; who signed the certificate **is not checked here** and is for [`client_verifier`] to say before
+/// anybody believes it.
 ///
 /// # Errors
 /// A PEM cannot be read, or key and certificate do not fit.
@@ -48,31 +117,46 @@ pub fn server_config(cert_pem: &str, key_pem: &str, client_ca_pem: Option<&str>)
     let builder = ServerConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
     let builder = match client_ca_pem {
         None => builder.with_no_client_auth(),
-        Some(ca) => {
-            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots(ca)?), provider())
-                .allow_unauthenticated()
-                .build()
-                .map_err(|e| Error::Certificate(e.to_string()))?;
-            builder.with_client_cert_verifier(verifier)
-        }
+        Some(ca) => builder.with_client_cert_verifier(Arc::new(AnyClient(chain_verifier(ca)?))),
     };
     let mut config = builder.with_single_cert(certificates(cert_pem)?, private_key(key_pem)?)?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    config.ignore_client_order = true;
+    // One, as Go's servers send; each costs every new connection a key and a record.
+    config.send_tls13_tickets = 1;
     Ok(config)
 }
 
-/// Whether a chain, leaf first, is a client's and signed by one of the authorities in `ca_pem`.
+/// Says why a chain, leaf first, is not one of a client that some authority vouches for at this moment.
+pub type ClientVerifier = Arc<dyn Fn(&[CertificateDer<'_>]) -> Result<(), String> + Send + Sync>;
+
+/// A verifier for the authorities in `ca_pem`. It does the whole work each time.
 ///
 /// # Errors
 /// The PEM cannot be read.
-pub fn client_verifier(ca_pem: &str) -> Result<impl Fn(&[CertificateDer<'_>]) -> bool + Send + Sync + use<>, Error> {
-    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots(ca_pem)?), provider())
-        .build()
-        .map_err(|e| Error::Certificate(e.to_string()))?;
-    Ok(move |chain: &[CertificateDer<'_>]| {
-        let Some((leaf, between)) = chain.split_first() else { return false };
-        verifier.verify_client_cert(leaf, between, rustls_pki_types::UnixTime::now()).is_ok()
-    })
+pub fn client_verifier(ca_pem: &str) -> Result<ClientVerifier, Error> {
+    let verifier = chain_verifier(ca_pem)?;
+    Ok(Arc::new(move |chain| {
+        let Some((leaf, between)) = chain.split_first() else { return Err("x509: no certificate".into()) };
+        verifier.verify_client_cert(leaf, between, UnixTime::now()).map(drop).map_err(|error| refusal(&error))
+    }))
+}
+
+/// In the words of Go's `crypto/x509`, where it has some.
+fn refusal(error: &rustls::Error) -> String {
+    use CertificateError as Why;
+    match error {
+        rustls::Error::InvalidCertificate(Why::UnknownIssuer | Why::BadSignature) => {
+            "x509: certificate signed by unknown authority".into()
+        }
+        rustls::Error::InvalidCertificate(
+            Why::Expired | Why::ExpiredContext { .. } | Why::NotValidYet | Why::NotValidYetContext { .. },
+        ) => "x509: certificate has expired or is not yet valid".into(),
+        rustls::Error::InvalidCertificate(Why::InvalidPurpose | Why::InvalidPurposeContext { .. }) => {
+            "x509: certificate specifies an incompatible key usage".into()
+        }
+        other => format!("x509: {other}"),
+    }
 }
 
 /// A client's side: trusts `ca_pem`, shows `identity` (certificate and key, PEM) when the server asks.

@@ -10,7 +10,10 @@ use k8s_openapi::api::{
     core::v1::ConfigMap,
 };
 use kube::{Api, api::PostParams};
+use pki::tls::ClientVerifier;
+use rustls::pki_types::CertificateDer;
 use std::{collections::BTreeMap, time::Duration};
+use tokio::sync::watch;
 use x509_parser::{prelude::FromDer, prelude::X509Certificate, x509::AttributeTypeAndValue};
 
 const REVIEW_TIMEOUT: Duration = Duration::from_secs(10);
@@ -26,6 +29,8 @@ pub struct Delegated {
     pub authentication: kube::Client,
     /// May create SubjectAccessReviews.
     pub authorization: kube::Client,
+    /// Knows the authority of client certificates, once that is known.
+    pub clients: watch::Receiver<Option<ClientVerifier>>,
     /// Paths that need no authorization; a `*` at the end stands for anything.
     pub always_allow: Vec<String>,
 }
@@ -91,8 +96,18 @@ fn unauthorized() -> Refusal {
     status(StatusCode::UNAUTHORIZED, "Unauthorized", "Unauthorized")
 }
 
-/// The user whom a verified client certificate names: the last common name, as in Go's `pkix.Name`.
-pub fn holder(der: &[u8]) -> Option<User> {
+/// The user whom a client's certificates, leaf first, name; `None` when there are none or they name nobody.
+///
+/// # Errors
+/// They are not signed by the verifier's authority; the text says why not.
+pub fn holder(verifier: &ClientVerifier, shown: &[CertificateDer<'_>]) -> Result<Option<User>, String> {
+    let Some(leaf) = shown.first() else { return Ok(None) };
+    verifier(shown)?;
+    Ok(subject(leaf))
+}
+
+/// The last common name and every organization, as in Go's `pkix.Name`.
+fn subject(der: &[u8]) -> Option<User> {
     let (_, certificate) = X509Certificate::from_der(der).ok()?;
     let subject = certificate.subject();
     let text = |attribute: &AttributeTypeAndValue<'_>| attribute.as_str().ok().map(str::to_owned);
@@ -109,17 +124,18 @@ pub fn bearer(headers: &HeaderMap) -> Option<&str> {
 }
 
 impl Delegated {
-    /// Lets a request in or says why not. `certificate`: the verified one the client showed, DER.
+    /// Lets a request in or says why not. `shown`: the certificates of which the client holds the key, leaf first.
     ///
     /// # Errors
-    /// 401 for a token that is not good, 403 for who may not, 500 when the API server could not be asked.
+    /// 401 for a token or certificate that is not good, 403 for who may not, 500 when the API server could not be asked.
     pub async fn admit(
         &self,
-        certificate: Option<&[u8]>,
+        shown: &[CertificateDer<'_>],
         headers: &HeaderMap,
         method: &Method,
         path: &str,
     ) -> Result<(), Refusal> {
+        let user = self.authenticate(shown, headers).await?;
         let allowed = |pattern: &String| match pattern.strip_suffix('*') {
             Some(prefix) => path.starts_with(prefix),
             None => path == pattern,
@@ -127,15 +143,24 @@ impl Delegated {
         if self.always_allow.iter().any(allowed) {
             return Ok(());
         }
-        let user = match (certificate.and_then(holder), bearer(headers)) {
-            (Some(user), _) => user,
-            (None, Some(token)) => self.token(token).await?,
-            (None, None) => {
-                let groups = vec!["system:unauthenticated".to_owned()];
-                User { name: "system:anonymous".into(), groups, ..User::default() }
-            }
-        };
         self.authorize(user, method, path).await
+    }
+
+    async fn authenticate(&self, shown: &[CertificateDer<'_>], headers: &HeaderMap) -> Result<User, Refusal> {
+        let verifier = self.clients.borrow().clone();
+        let by_certificate = verifier.map_or(Ok(None), |verifier| holder(&verifier, shown));
+        match (by_certificate, bearer(headers)) {
+            (Ok(Some(user)), _) => Ok(user),
+            (_, Some(token)) => self.token(token).await,
+            (Err(why), None) => {
+                tracing::error!(why, "Unable to authenticate the request");
+                Err(unauthorized())
+            }
+            (Ok(None), None) => {
+                let groups = vec!["system:unauthenticated".to_owned()];
+                Ok(User { name: "system:anonymous".into(), groups, ..User::default() })
+            }
+        }
     }
 
     async fn token(&self, token: &str) -> Result<User, Refusal> {
@@ -240,14 +265,17 @@ mod tests {
     async fn tokens_are_reviewed_and_paths_authorized() {
         let client = kube::Client::new(tower::service_fn(answer), "default");
         let always_allow = ALWAYS_ALLOW.map(str::to_owned).to_vec();
-        let delegated = Delegated { authentication: client.clone(), authorization: client, always_allow };
-        let ask = async |token: Option<&str>, path: &str| {
+        let ca = pki::Authority::generate("ca").unwrap();
+        let (_sender, clients) = watch::channel(Some(pki::tls::client_verifier(ca.cert_pem()).unwrap()));
+        let delegated = Delegated { authentication: client.clone(), authorization: client, clients, always_allow };
+        let ask_as = async |shown: &[CertificateDer<'_>], token: Option<&str>, path: &str| {
             let mut headers = HeaderMap::new();
             if let Some(token) = token {
                 headers.insert(AUTHORIZATION, format!("Bearer {token}").parse().unwrap());
             }
-            delegated.admit(None, &headers, &Method::GET, path).await.err().map(|(code, text)| (code.as_u16(), text))
+            delegated.admit(shown, &headers, &Method::GET, path).await.err().map(|(code, text)| (code.as_u16(), text))
         };
+        let ask = async |token, path| ask_as(&[], token, path).await;
         assert_eq!(ask(None, "/healthz").await, None);
         assert_eq!(ask(Some("good"), "/metrics").await, None);
         assert_eq!(ask(Some("bad"), "/metrics").await.unwrap().0, 401);
@@ -256,5 +284,37 @@ mod tests {
         assert!(text.contains(r#"forbidden: User \"system:anonymous\" cannot get path \"/metrics\""#), "{text}");
         assert_eq!(ask(Some("good"), "/configz").await.unwrap().0, 403);
         assert_eq!(ask(None, "/healthz/ping").await.unwrap().0, 403, "single checks are not for everybody");
+
+        let own = [issue(&ca, "alice")];
+        assert_eq!(ask_as(&own, None, "/metrics").await.unwrap().0, 403, "alice without her group");
+        // A certificate of another authority: nobody, and not even anonymous, but it does not spoil a good token.
+        let foreign = [issue(&pki::Authority::generate("other").unwrap(), "alice")];
+        assert_eq!(ask_as(&foreign, None, "/healthz").await.unwrap().0, 401);
+        assert_eq!(ask_as(&foreign, Some("good"), "/metrics").await, None);
+    }
+
+    fn issue(authority: &pki::Authority, name: &str) -> CertificateDer<'static> {
+        let request = pki::Request {
+            common_name: name.into(),
+            organizations: vec!["system:masters".into()],
+            usage: pki::Usage { server: false, client: true },
+            ..pki::Request::default()
+        };
+        pki::tls::certificates(&authority.issue(&request).unwrap().cert_pem).unwrap().remove(0)
+    }
+
+    #[test]
+    fn a_certificate_names_its_holder() {
+        let ca = pki::Authority::generate("ca").unwrap();
+        let verifier = pki::tls::client_verifier(ca.cert_pem()).unwrap();
+        let user = holder(&verifier, &[issue(&ca, "kube-apiserver")]).unwrap().unwrap();
+        assert_eq!(
+            (user.name.as_str(), user.groups.join(" ").as_str()),
+            ("kube-apiserver", "system:masters system:authenticated")
+        );
+        assert_eq!(holder(&verifier, &[]), Ok(None));
+        let foreign = issue(&pki::Authority::generate("other").unwrap(), "kube-apiserver");
+        assert_eq!(holder(&verifier, &[foreign]).unwrap_err(), "x509: certificate signed by unknown authority");
+        assert_eq!(subject(b"no certificate"), None);
     }
 }

@@ -10,6 +10,7 @@ use http::{Request, Response, StatusCode, header, request::Parts};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use rustls::pki_types::CertificateDer;
 use std::{convert::Infallible, sync::Arc, time::Duration};
 use telemetry::metrics::Registry;
 use tokio::{
@@ -28,8 +29,11 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 /// One condition of health: the reason when it does not hold.
 pub type Check = Box<dyn Fn() -> Result<(), String> + Send + Sync>;
 
-/// Lets a request in, or refuses it with a status and a body; gets the request's head and the peer's DER certificates.
-pub type Guard = Arc<dyn Fn(Parts, Vec<Vec<u8>>) -> BoxFuture<'static, Result<(), (StatusCode, String)>> + Send + Sync>;
+/// The certificates of which a peer holds the key, leaf first; nobody has looked who signed them.
+pub type Shown = Arc<[CertificateDer<'static>]>;
+
+/// Lets a request in, or refuses it with a status and a body; gets the request's head and what its peer shows.
+pub type Guard = Arc<dyn Fn(Parts, Shown) -> BoxFuture<'static, Result<(), (StatusCode, String)>> + Send + Sync>;
 
 /// The TLS configuration at each moment: the authority of client certificates may come to be known later.
 pub type Tls = tokio::sync::watch::Receiver<Arc<rustls::ServerConfig>>;
@@ -113,13 +117,13 @@ impl Health {
         known.then_some((room, check.filter(|check| !check.is_empty())))
     }
 
-    async fn answer(&self, request: Request<Incoming>, certificates: &[Vec<u8>]) -> Response<Full<Bytes>> {
+    async fn answer(&self, request: Request<Incoming>, certificates: Shown) -> Response<Full<Bytes>> {
         let (parts, _) = request.into_parts();
         let path = parts.uri.path().to_owned();
         let verbose = parts.uri.query().is_some_and(|q| q.split('&').any(|p| p.starts_with("verbose")));
         let health = Self::health_path(&path);
         let admitted = match &self.guard {
-            Some(guard) => guard(parts, certificates.to_vec()).await,
+            Some(guard) => guard(parts, certificates).await,
             None if health.is_some() => Ok(()),
             None => Err((StatusCode::UNAUTHORIZED, "Unauthorized\n".to_owned())),
         };
@@ -161,28 +165,27 @@ pub async fn serve(listener: TcpListener, tls: Option<Tls>, health: Arc<Health>,
         let acceptor = tls.as_ref().map(|tls| tokio_rustls::TlsAcceptor::from(tls.borrow().clone()));
         let health = health.clone();
         async move {
-            let Some(acceptor) = acceptor else { return connection(stream, Vec::new(), health).await };
+            let Some(acceptor) = acceptor else { return connection(stream, Shown::default(), health).await };
             let accepting = tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream));
             let Ok(Ok(stream)) = accepting.await else { return };
             let peer = stream.get_ref().1.peer_certificates().unwrap_or_default();
-            let certificates = peer.iter().map(|c| c.as_ref().to_vec()).collect();
+            let certificates = peer.iter().map(|c| c.clone().into_owned()).collect();
             connection(stream, certificates, health).await;
         }
     };
     listener::accept(listener, MAX_CONNECTIONS, shutdown, handle).await;
 }
 
-async fn connection<S>(stream: S, certificates: Vec<Vec<u8>>, health: Arc<Health>)
+async fn connection<S>(stream: S, certificates: Shown, health: Arc<Health>)
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    let certificates = Arc::new(certificates);
     let first = Arc::new(Notify::new());
     let asked = first.clone();
     let service = hyper::service::service_fn(move |request| {
         asked.notify_one();
         let (health, certificates) = (health.clone(), certificates.clone());
-        async move { Ok::<_, Infallible>(health.answer(request, &certificates).await) }
+        async move { Ok::<_, Infallible>(health.answer(request, certificates).await) }
     });
     let mut builder = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
@@ -210,7 +213,7 @@ mod tests {
             let (mut client, server) = tokio::io::duplex(1024);
             client.write_all(said.as_bytes()).await.unwrap();
             let started = tokio::time::Instant::now();
-            connection(server, Vec::new(), Arc::new(Health::default())).await;
+            connection(server, Shown::default(), Arc::new(Health::default())).await;
             assert_eq!(started.elapsed(), HEADER_TIMEOUT, "{said}");
         }
     }

@@ -87,20 +87,27 @@ pub async fn start(
         _ => self_signed(component, flags.bind_address)?,
     };
     let given = flags.client_ca_file.as_deref().map(read).transpose()?;
-    let config = move |ca: Option<&str>| pki::tls::server_config(&certificate, &key, ca).map(Arc::new);
-    let (sender, tls) = watch::channel(config(given.as_deref())?);
+    let config = move |ca: Option<&str>| -> Result<_, pki::Error> {
+        let verifier = ca.map(pki::tls::client_verifier).transpose()?;
+        Ok((Arc::new(pki::tls::server_config(&certificate, &key, ca)?), verifier))
+    };
+    let (asking, verifier) = config(given.as_deref())?;
+    let ((sender, tls), (verifiers, clients)) = (watch::channel(asking), watch::channel(verifier));
     let authentication = reviewer(flags.authentication_kubeconfig.as_deref(), base).await?;
     let authorization = reviewer(flags.authorization_kubeconfig.as_deref(), base).await?;
     if given.is_none() && flags.authentication_skip_lookup != Some(true) {
         let looked_up =
             delegated::keep_client_ca(authentication.clone(), shutdown.clone(), move |ca| match config(Some(&ca)) {
-                Ok(config) => drop(sender.send(config)),
+                Ok((asking, verifier)) => {
+                    verifiers.send_replace(verifier);
+                    sender.send_replace(asking);
+                }
                 Err(error) => tracing::error!(%error, "the cluster's authority of client certificates is of no use"),
             });
         tokio::spawn(looked_up);
     }
-    let delegated =
-        Delegated { authentication, authorization, always_allow: flags.authorization_always_allow_paths.clone() };
+    let always_allow = flags.authorization_always_allow_paths.clone();
+    let delegated = Delegated { authentication, authorization, clients, always_allow };
     let health = Arc::new(health.with_guard(guard(delegated)));
     tokio::spawn(health::serve(listener, Some(tls), health, shutdown.clone()));
     Ok(())
@@ -132,9 +139,6 @@ async fn reviewer(kubeconfig: Option<&Path>, base: &kube::Client) -> Result<kube
 fn guard(delegated: Delegated) -> Guard {
     Arc::new(move |parts, certificates| {
         let delegated = delegated.clone();
-        Box::pin(async move {
-            let certificate = certificates.first().map(Vec::as_slice);
-            delegated.admit(certificate, &parts.headers, &parts.method, parts.uri.path()).await
-        })
+        Box::pin(async move { delegated.admit(&certificates, &parts.headers, &parts.method, parts.uri.path()).await })
     })
 }

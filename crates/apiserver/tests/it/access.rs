@@ -46,6 +46,25 @@ async fn nobody_gets_more_than_they_were_given() {
 }
 
 #[tokio::test]
+async fn a_certificate_of_another_authority_is_nobodys() {
+    let cluster = Cluster::start().await;
+    let admin = cluster.as_certificate("admin", "system:masters");
+    call(&admin, "GET", MAPS, None).await.unwrap();
+    let stranger = pki::Authority::generate("test").unwrap();
+    // Not even anonymous, and told so by an answer: the handshake is no place for it.
+    for path in [MAPS, "/version", "/livez"] {
+        let foreign = cluster.with_certificate_of(&stranger, "admin", "system:masters", None);
+        let (code, text) = call(&foreign, "GET", path, None).await.unwrap_err();
+        assert_eq!((code, text.as_str()), (401, "Unauthorized"), "{path}");
+    }
+    // Nor does it spoil a token that is good.
+    let joe = cluster.with_certificate_of(&stranger, "admin", "system:masters", Some(JOE));
+    let (code, text) = call(&joe, "GET", MAPS, None).await.unwrap_err();
+    assert_eq!(code, 403);
+    assert!(text.contains("User \"joe\""), "{text}");
+}
+
+#[tokio::test]
 async fn everything_in_one_namespace_is_nothing_outside_of_it() {
     let cluster = Cluster::start().await;
     let role =

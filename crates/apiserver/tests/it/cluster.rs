@@ -75,11 +75,17 @@ impl Cluster {
     pub fn as_certificate(&self, name: &str, organization: &str) -> Client {
         let read = |file: &str| std::fs::read_to_string(self.dir.path().join(file)).unwrap();
         let ca = pki::Authority::load(&read("ca.crt"), &read("ca.key")).unwrap();
+        self.with_certificate_of(&ca, name, organization, None)
+    }
+
+    /// With a certificate of some authority, and a token where one is given.
+    pub fn with_certificate_of(&self, ca: &pki::Authority, name: &str, group: &str, token: Option<&str>) -> Client {
         let usage = pki::Usage { server: false, client: true };
-        let organizations = vec![organization.to_owned()];
+        let organizations = vec![group.to_owned()];
         let request = pki::Request { common_name: name.into(), organizations, usage, ..Default::default() };
         let pair = ca.issue(&request).unwrap();
         let mut config = config(self.dir.path(), &self.running);
+        config.auth_info.token = token.map(|t| t.to_owned().into());
         let encoded = |pem: &str| base64::Engine::encode(&base64::engine::general_purpose::STANDARD, pem);
         config.auth_info.client_certificate_data = Some(encoded(&pair.cert_pem));
         config.auth_info.client_key_data = Some(encoded(&pair.key_pem).into());

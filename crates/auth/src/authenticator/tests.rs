@@ -8,7 +8,7 @@ fn union(anonymous: bool) -> Union {
     let bootstrap_tokens = bootstrap_token::Tokens::new(Arc::new(Objects::default()));
     Union::new(Config {
         anonymous,
-        client_certificates: true,
+        client_certificates: Some(Certificates::new(Arc::new(|_| Ok(())))),
         static_tokens: Some(static_tokens),
         bootstrap_tokens: Some(bootstrap_tokens),
         api_audiences: vec!["api".into()],
@@ -75,11 +75,10 @@ async fn a_proxys_certificate_is_no_clients() {
     };
     let pair = authority.issue(&request).expect("a certificate");
     let peer = pki::tls::certificates(&pair.cert_pem).expect("PEM");
-    let proxies = pki::tls::client_verifier(authority.cert_pem()).expect("an authority");
     let clients = pki::Authority::generate("ca").expect("an authority");
     let clients = pki::tls::client_verifier(clients.cert_pem()).expect("an authority");
     let header = RequestHeader {
-        signed: Arc::new(move |peer| proxies(peer)),
+        verifier: pki::tls::client_verifier(authority.cert_pem()).expect("an authority"),
         allowed_names: Vec::new(),
         username_headers: vec!["X-Remote-User".into()],
         uid_headers: Vec::new(),
@@ -88,16 +87,16 @@ async fn a_proxys_certificate_is_no_clients() {
     };
     let union = Union::new(Config {
         anonymous: true,
-        client_certificates: true,
-        client_signed: Some(Arc::new(move |peer| clients(peer))),
+        client_certificates: Some(Certificates::new(clients)),
         request_header: Some(header),
         ..Config::default()
     });
     let ask = async |headers: HeaderMap| {
         let credentials = Credentials { headers: &headers, peer_certificates: &peer };
-        union.authenticate(&credentials).await.expect("somebody").expect("a user").name.clone()
+        union.authenticate(&credentials).await.map(|user| user.expect("somebody").name.clone())
     };
-    assert_eq!(ask(HeaderMap::new()).await, "system:anonymous");
+    let refused = ask(HeaderMap::new()).await.expect_err("neither a client nor anonymous");
+    assert_eq!(refused.0, "x509: certificate signed by unknown authority");
     let headers = HeaderMap::from_iter([("x-remote-user".parse().expect("a name"), HeaderValue::from_static("alice"))]);
-    assert_eq!(ask(headers).await, "alice");
+    assert_eq!(ask(headers).await.as_deref(), Ok("alice"));
 }

@@ -10,11 +10,13 @@ use std::time::Duration;
 use http::{HeaderMap, Method, StatusCode};
 use k8s_openapi::api::authorization::v1::{ResourceAttributes, SubjectAccessReviewSpec};
 use parking_lot::Mutex;
+use pki::tls::ClientVerifier;
+use rustls::pki_types::CertificateDer;
 use serving::delegated::{User, allowed, bearer, holder, token_user};
 use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 
-use super::{Error, attributes};
+use super::{Error, attributes, tls};
 use crate::config::{AuthorizationMode, Config};
 
 const BAD_TOKEN_TTL: Duration = Duration::from_secs(10);
@@ -64,7 +66,7 @@ type Question = (Arc<User>, &'static str, &'static str);
 /// Authentication and authorization as configured.
 pub struct Auth {
     node: String,
-    certificates: bool,
+    clients: Option<ClientVerifier>,
     anonymous: bool,
     tokens: Option<kube::Client>,
     access: Option<kube::Client>,
@@ -77,7 +79,7 @@ pub struct Auth {
 
 impl Auth {
     /// # Errors
-    /// A webhook is configured and there is no API server to ask.
+    /// A webhook is configured and there is no API server to ask, or the authority of client certificates is of no use.
     pub fn new(config: &Config, client: Option<kube::Client>) -> Result<Auth, Error> {
         let webhook = |wanted: bool, what| match (wanted, client.clone()) {
             (false, _) => Ok(None),
@@ -86,7 +88,7 @@ impl Auth {
         };
         Ok(Auth {
             node: config.node_name.clone(),
-            certificates: config.client_ca_file.is_some(),
+            clients: tls::client_ca(config)?.as_deref().map(pki::tls::client_verifier).transpose()?,
             anonymous: config.anonymous_auth,
             tokens: webhook(config.token_webhook, "authentication")?,
             access: webhook(config.authorization == AuthorizationMode::Webhook, "authorization")?,
@@ -104,7 +106,7 @@ impl Auth {
     /// 401 for who is unknown, 403 for who may not, 500 when the API server could not be asked.
     pub async fn admit(
         &self,
-        peer: Option<&[u8]>,
+        peer: &[CertificateDer<'_>],
         headers: &HeaderMap,
         method: &Method,
         path: &str,
@@ -113,12 +115,18 @@ impl Auth {
         self.authorize(user, attributes::verb(method), attributes::subresources(path)).await
     }
 
-    async fn authenticate(&self, peer: Option<&[u8]>, headers: &HeaderMap) -> Result<Arc<User>, Refusal> {
-        if let Some(user) = peer.filter(|_| self.certificates).and_then(holder) {
-            return Ok(Arc::new(user));
-        }
-        match (&self.tokens, bearer(headers)) {
-            (Some(client), Some(token)) => self.token(client, token).await?.ok_or_else(unauthorized),
+    async fn authenticate(&self, peer: &[CertificateDer<'_>], headers: &HeaderMap) -> Result<Arc<User>, Refusal> {
+        let refused = match self.clients.as_ref().map_or(Ok(None), |verifier| holder(verifier, peer)) {
+            Ok(Some(user)) => return Ok(Arc::new(user)),
+            Ok(None) => None,
+            Err(why) => Some(why),
+        };
+        match (&self.tokens, bearer(headers), refused) {
+            (Some(client), Some(token), _) => self.token(client, token).await?.ok_or_else(unauthorized),
+            (_, _, Some(why)) => {
+                tracing::error!(why, "unable to authenticate the request");
+                Err(unauthorized())
+            }
             _ if self.anonymous => Ok(Arc::new(member("system:anonymous", "system:unauthenticated"))),
             _ => Err(unauthorized()),
         }
@@ -191,24 +199,6 @@ fn forbidden(user: &str, verb: &str, subresources: &[&str]) -> String {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-
-    #[test]
-    fn a_certificate_names_its_holder() {
-        let authority = pki::Authority::generate("ca").unwrap();
-        let request = pki::Request {
-            common_name: "kube-apiserver".into(),
-            organizations: vec!["system:masters".into()],
-            usage: pki::Usage { server: false, client: true },
-            ..pki::Request::default()
-        };
-        let pem = authority.issue(&request).unwrap().cert_pem;
-        let user = holder(pki::tls::certificates(&pem).unwrap().first().unwrap()).unwrap();
-        assert_eq!(
-            (user.name.as_str(), user.groups.join(" ").as_str()),
-            ("kube-apiserver", "system:masters system:authenticated")
-        );
-        assert_eq!(holder(b"no certificate"), None);
-    }
 
     #[test]
     fn bearer_tokens() {

@@ -117,8 +117,8 @@ async fn connection(stream: TcpStream, tls: TlsAcceptor, server: Arc<Server>) {
     // Terminals send single bytes.
     let _ = stream.set_nodelay(true);
     let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)).await else { return };
-    let certificate = stream.get_ref().1.peer_certificates().and_then(|all| all.first());
-    let peer: Option<Arc<CertificateDer<'static>>> = certificate.map(|der| Arc::new(der.clone().into_owned()));
+    let shown = stream.get_ref().1.peer_certificates().unwrap_or_default();
+    let peer: Arc<[CertificateDer<'static>]> = shown.iter().map(|der| der.clone().into_owned()).collect();
     let first = Arc::new(Notify::new());
     let asked = first.clone();
     let service = hyper::service::service_fn(move |request| {

@@ -14,13 +14,8 @@ use crate::config::{AuthorizationMode, Config};
 use crate::labels;
 
 /// Answers one request of a connection.
-pub async fn answer(
-    server: Arc<Server>,
-    peer: Option<Arc<CertificateDer<'static>>>,
-    request: Request<Incoming>,
-) -> Answer {
-    let peer = peer.as_ref().map(|der| der.as_ref().as_ref());
-    let admitted = server.auth.admit(peer, request.headers(), request.method(), request.uri().path()).await;
+pub async fn answer(server: Arc<Server>, peer: Arc<[CertificateDer<'static>]>, request: Request<Incoming>) -> Answer {
+    let admitted = server.auth.admit(&peer, request.headers(), request.method(), request.uri().path()).await;
     if let Err((status, why)) = admitted {
         return answer::text(status, why);
     }

@@ -13,7 +13,7 @@ const DAYS_LEFT: i64 = 30;
 /// The settings for new connections; `None`: there is no certificate yet.
 pub type Current = Option<Arc<rustls::ServerConfig>>;
 
-/// TLS settings; client certificates are verified where a CA for them is configured.
+/// TLS settings; client certificates are asked for where a CA for them is configured.
 ///
 /// # Errors
 /// A file cannot be read or written, or holds no usable certificate or key.
@@ -30,8 +30,15 @@ pub fn configuration(config: &Config) -> Result<rustls::ServerConfig, Error> {
 /// # Errors
 /// They are of no use, or the authority of client certificates is not.
 pub fn with_certificate(config: &Config, certificate: &str, key: &str) -> Result<rustls::ServerConfig, Error> {
-    let client_ca = config.client_ca_file.as_deref().map(read).transpose()?;
-    Ok(pki::tls::server_config(certificate, key, client_ca.as_deref())?)
+    Ok(pki::tls::server_config(certificate, key, client_ca(config)?.as_deref())?)
+}
+
+/// The authority of client certificates, PEM.
+///
+/// # Errors
+/// Its file cannot be read.
+pub fn client_ca(config: &Config) -> Result<Option<String>, Error> {
+    config.client_ca_file.as_deref().map(read).transpose()
 }
 
 fn read(path: &Path) -> Result<String, Error> {
