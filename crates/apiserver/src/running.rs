@@ -21,7 +21,7 @@ use arc_swap::ArcSwap;
 use auth::{
     UserInfo,
     certificate::Certificates,
-    request_header::RequestHeader,
+    request_header::{self, RequestHeader},
     service_account::{Issuer, IssuerConfig, Verifier},
 };
 use std::{
@@ -195,7 +195,7 @@ impl Authorities {
     fn request_header(&self, flags: &Flags) -> Result<Option<RequestHeader>, Error> {
         let Some(ca) = &self.proxy_ca else { return Ok(None) };
         Ok(Some(RequestHeader {
-            verifier: pki::tls::client_verifier(ca)?,
+            verifier: request_header::remembering(pki::tls::client_verifier(ca)?),
             allowed_names: flags.requestheader_allowed_names.clone(),
             username_headers: flags.requestheader_username_headers.clone(),
             uid_headers: flags.requestheader_uid_headers.clone(),

@@ -3,10 +3,16 @@
 //!
 //! Headers count only behind such a certificate. Source: "Authenticating Proxy"; flags `--requestheader-*`.
 use crate::{Rejected, UserInfo, groups};
+use foldhash::HashMap;
 use http::HeaderMap;
+use parking_lot::Mutex;
 use pki::tls::ClientVerifier;
 use rustls_pki_types::CertificateDer;
-use std::sync::Arc;
+use std::{
+    borrow::Cow,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 /// Whom to believe, and which headers to read, in order.
@@ -20,6 +26,38 @@ pub struct RequestHeader {
     pub uid_headers: Vec<String>,
     pub group_headers: Vec<String>,
     pub extra_prefixes: Vec<String>,
+}
+
+/// Answers remembered, of a verifier that is asked at each request of everybody with a certificate.
+const REMEMBERED: usize = 4096;
+/// Seconds; a certificate may expire meanwhile.
+const REMEMBERED_FOR: u64 = 60;
+
+type Answers = Mutex<HashMap<Vec<u8>, (Instant, Result<(), String>)>>;
+
+/// The same verifier, asked about each chain once a while.
+pub fn remembering(verifier: ClientVerifier) -> ClientVerifier {
+    let known = Answers::default();
+    Arc::new(move |chain| {
+        // DER says where it ends, so that no two chains look alike.
+        let key: Cow<'_, [u8]> = match chain {
+            [leaf] => Cow::Borrowed(leaf),
+            _ => chain.iter().flat_map(|der| der.iter().copied()).collect::<Vec<u8>>().into(),
+        };
+        let now = Instant::now();
+        if let Some((until, answer)) = known.lock().get(&*key)
+            && now < *until
+        {
+            return answer.clone();
+        }
+        let answer = verifier(chain);
+        let mut all = known.lock();
+        if all.len() >= REMEMBERED {
+            all.clear();
+        }
+        all.insert(key.into_owned(), (now + Duration::from_secs(REMEMBERED_FOR), answer.clone()));
+        answer
+    })
 }
 
 /// `%2f` and the like of a header's name, which is how keys with other letters travel.
@@ -107,6 +145,23 @@ mod tests {
             group_headers: own(&["X-Remote-Group"]),
             extra_prefixes: own(&["X-Remote-Extra-"]),
         }
+    }
+
+    #[test]
+    fn a_verifier_is_asked_once_about_a_chain() {
+        use std::sync::atomic::{AtomicUsize, Ordering};
+        let asked = Arc::new(AtomicUsize::new(0));
+        let count = asked.clone();
+        let verifier = remembering(Arc::new(move |chain| {
+            count.fetch_add(1, Ordering::Relaxed);
+            if chain.len() == 2 { Ok(()) } else { Err("not signed".into()) }
+        }));
+        let (a, b) = (leaf("a"), leaf("b"));
+        for _ in 0..3 {
+            assert_eq!(verifier(std::slice::from_ref(&a)), Err("not signed".into()));
+            assert_eq!(verifier(&[a.clone(), b.clone()]), Ok(()));
+        }
+        assert_eq!(asked.load(Ordering::Relaxed), 2);
     }
 
     #[test]

@@ -6,7 +6,9 @@
 mod bridge;
 pub mod cidr;
 mod cni;
+mod host_ports;
 mod masquerade;
+mod nft;
 
 use cidr::Cidr;
 use client::Connection;
@@ -101,5 +103,6 @@ async fn node_cidr(options: &Options, connection: &Connection, shutdown: Cancell
 /// The kernel refuses.
 pub async fn tear_down(bridge: &str, table: &str) -> Result<(), Error> {
     masquerade::remove(table).await?;
-    bridge::remove(bridge).await
+    bridge::remove(bridge).await?;
+    host_ports::tear_down().await
 }

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 pub struct Peer {
     /// `None` in this process.
     pub address: Option<SocketAddr>,
-    /// Verified client certificates, leaf first.
+    /// Certificates of which the client holds the key, leaf first; who signed them is for the authenticators to see.
     pub certificates: Vec<CertificateDer<'static>>,
     /// A client in this process comes with its identity.
     pub identity: Option<Arc<auth::UserInfo>>,

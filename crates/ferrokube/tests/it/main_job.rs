@@ -1,6 +1,6 @@
 //! The main job: one command to a cluster, kubectl to a running container and a service in front of it.
 use crate::{
-    fixture::{Cluster, eventually, http_get, run},
+    fixture::{Cluster, eventually, free_port, http_get, run},
     needs_containers,
 };
 use std::collections::BTreeSet;
@@ -24,6 +24,7 @@ fn from_nothing_to_a_served_deployment_and_back() {
     assert!(!status(cluster.containerd_pid()).contains("THP_enabled:\t0"), "containers could not have huge pages");
     let address = deployment_is_served(&cluster);
     rollouts(&cluster, &address);
+    port_of_the_node(&cluster);
 
     cluster.kubectl(&["delete", "service,deployment", "hello"]);
     eventually("its pods are gone", || {
@@ -107,6 +108,20 @@ fn rollouts(cluster: &Cluster, address: &str) {
     cluster.wait_for(&["deployment", "hello"], "{.spec.template.spec.containers[0].image}", HELLO);
 }
 
+/// Stays until the cluster is deleted, which then has the rules for it to take away.
+fn port_of_the_node(cluster: &Cluster) {
+    let port = free_port();
+    let overrides = serde_json::json!({"apiVersion": "v1", "spec": {"containers": [
+        {"name": "ported", "image": HELLO, "ports": [{"containerPort": 8080, "hostPort": port}]}]}});
+    cluster.kubectl(&["run", "ported", "--image", HELLO, "--overrides", &overrides.to_string()]);
+    cluster.wait_for(&["pod", "ported"], "{.status.phase}", "Running");
+    let node = cluster.kubectl(&["get", "pod", "ported", "-o", "jsonpath={.status.hostIP}"]);
+    eventually("it answers at the node's port", || {
+        let answer = http_get(&node, port)?;
+        if answer.starts_with("Hello from ported") { Ok(()) } else { Err(answer) }
+    });
+}
+
 /// `delete` leaves no process, mount, table, bridge, cgroup or file.
 fn deleted_without_trace(cluster: &Cluster) {
     let ran = cluster.ferrokube(&["delete"]);
@@ -117,6 +132,9 @@ fn deleted_without_trace(cluster: &Cluster) {
     let tables = run(std::process::Command::new("nft").args(["list", "tables"])).stdout;
     let name = cluster.name.as_str();
     assert!(!tables.contains(name), "{tables}");
+    // Of host ports, only what another cluster of this machine has in use.
+    let nat = run(std::process::Command::new("nft").args(["list", "table", "ip", "nat"])).stdout;
+    assert!(!nat.contains("CNI-HOSTPORT-") || nat.contains("CNI-DN-"), "{nat}");
     assert!(!std::path::Path::new(&format!("/sys/class/net/{name}0")).exists(), "the bridge is left");
     let cgroups = ["/sys/fs/cgroup", "/sys/fs/cgroup/memory", "/sys/fs/cgroup/cpu"];
     assert!(!cgroups.iter().any(|c| std::path::Path::new(c).join(name).exists()), "cgroups are left");
