@@ -9,7 +9,7 @@ use std::{net::IpAddr, path::PathBuf};
 #[derive(Clone, Debug, clap::Args)]
 pub struct Flags {
     /// Directory of the embedded store, used when no --etcd-servers are given
-    #[arg(long, default_value = "/var/lib/ferrokube/apiserver", help_heading = "Storage flags")]
+    #[arg(long, default_value = "/var/lib/kube-apiserver", help_heading = "Storage flags")]
     pub data_dir: PathBuf,
     /// List of etcd servers to connect with (scheme://ip:port), comma separated
     #[arg(long, value_delimiter = ',', help_heading = "Storage flags")]

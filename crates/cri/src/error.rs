@@ -43,7 +43,10 @@ impl Error {
         if code == Code::Unavailable {
             let mut source = std::error::Error::source(&status);
             while let Some(inner) = source {
-                message = format!("{message}: {inner}");
+                let inner_text = inner.to_string();
+                if !message.ends_with(&inner_text) {
+                    message = format!("{message}: {inner_text}");
+                }
                 source = inner.source();
             }
         }

@@ -13,7 +13,7 @@ use std::{ffi::OsString, path::PathBuf};
 )]
 #[command(after_help = "Components, each with upstream's flags (`ferrokube <component> --help`):\n  \
     kube-apiserver  kube-scheduler  kube-controller-manager  kubelet  kube-proxy  dns  kubectl\n\
-    The binary linked under one of these names behaves as it.")]
+    The binary linked under one of these names behaves as it.\n    `ferrokube kubectl` takes --data-dir and --name in front of kubectl's own words.")]
 pub struct Cli {
     /// Log verbosity: 0-3 for operators, 4-5 decisions, 6 and up every request
     #[arg(short = 'v', long = "v", global = true, default_value_t = 0, value_name = "LEVEL")]
@@ -22,15 +22,24 @@ pub struct Cli {
     pub command: Command,
 }
 
+const DATA_DIR: &str = "/var/lib/ferrokube";
+const NAME: &str = "ferrokube";
+
 /// Which cluster a command is about.
 #[derive(Args, Clone, Debug)]
 pub struct Which {
     /// Where the cluster's certificates, objects and containers are
-    #[arg(long, default_value = "/var/lib/ferrokube", value_name = "DIR")]
+    #[arg(long, default_value = DATA_DIR, value_name = "DIR")]
     pub data_dir: PathBuf,
     /// The cluster's name: its kubeconfig context, its node, its bridge
-    #[arg(long, default_value = "ferrokube")]
+    #[arg(long, default_value = NAME)]
     pub name: String,
+}
+
+impl Default for Which {
+    fn default() -> Self {
+        Which { data_dir: DATA_DIR.into(), name: NAME.into() }
+    }
 }
 
 #[derive(Args, Clone, Debug)]
@@ -38,7 +47,7 @@ pub struct Start {
     #[command(flatten)]
     pub which: Which,
     /// Nodes of the cluster, all on this machine
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     pub nodes: u32,
     /// Port of the API server
     #[arg(long, default_value_t = 6443, value_parser = clap::value_parser!(u16).range(1..))]
@@ -61,7 +70,7 @@ pub struct Start {
 pub enum Command {
     /// Start the cluster, and wait until its node is Ready and DNS answers
     Start(Start),
-    /// Stop the cluster and its containers; its objects stay
+    /// Stop the cluster and its containers, which get 5 seconds to end; its objects stay
     Stop(Which),
     /// Stop the cluster and take away everything it made on this machine
     Delete(Which),
@@ -82,6 +91,7 @@ pub enum Command {
     Ssh {
         #[command(flatten)]
         which: Which,
+        /// The node's name
         node: String,
         /// The command and its arguments
         #[arg(last = true)]
@@ -96,23 +106,33 @@ pub enum Command {
     Logs {
         #[command(flatten)]
         which: Which,
+        /// One of kube-apiserver, kube-scheduler, kube-controller-manager, kubelet, kube-proxy, dns, network, storage,
+        /// containerd, or ferrokube for everything but containerd
         component: String,
         /// The last lines only
         #[arg(long, value_name = "LINES")]
         tail: Option<usize>,
     },
     /// The version of this binary and of the API that it serves
-    Version,
+    Version(Which),
     /// A completion script for a shell
-    Completion { shell: clap_complete::Shell },
-    /// The cluster's process (`start` runs it)
-    #[command(hide = true)]
-    ServeCluster {
-        #[arg(long)]
-        data_dir: PathBuf,
-        #[arg(long)]
-        report_fd: i32,
+    Completion {
+        #[command(flatten)]
+        which: Which,
+        /// The shell it is for
+        shell: clap_complete::Shell,
     },
+}
+
+/// The words of the cluster's own process, which `start` runs.
+#[derive(Debug, Parser)]
+pub struct ServeCluster {
+    #[arg(long = "v", default_value_t = 0)]
+    pub verbosity: u8,
+    #[arg(long)]
+    pub data_dir: PathBuf,
+    #[arg(long)]
+    pub report_fd: i32,
 }
 
 #[derive(Debug, Subcommand)]
@@ -127,6 +147,7 @@ pub enum Image {
     Load {
         #[command(flatten)]
         which: Which,
+        /// A tar file, as `docker save` writes it
         archive: PathBuf,
     },
     /// List the images on the nodes

@@ -44,7 +44,7 @@ async fn serve_api(flags: apiserver::Flags, shutdown: CancellationToken) -> Resu
 }
 
 /// What a component is for: the head of its `--help`.
-fn about(name: &str) -> &'static str {
+pub fn about(name: &str) -> &'static str {
     match name {
         "kube-apiserver" => {
             "The Kubernetes API server: validates and stores the objects of a cluster, and serves them to everybody else"
@@ -57,6 +57,7 @@ fn about(name: &str) -> &'static str {
         "kube-proxy" => {
             "The service proxy of Kubernetes: makes the node's kernel send a service's traffic to its endpoints"
         }
+        "kubectl" => "The command line of Kubernetes: speaks to any cluster's API server",
         "dns" => "The cluster's DNS server: answers for services and pods, and forwards the rest",
         _ => "A component of Kubernetes",
     }

@@ -32,13 +32,28 @@ fn main() -> ExitCode {
     search_path::complete();
     let words: Vec<OsString> = std::env::args_os().collect();
     if let Some((component, rest)) = component_words(&words) {
-        return components::run(component, rest);
+        let own_name = rest.len() + 1 == words.len();
+        if component != "kubectl" || own_name {
+            return components::run(component, rest);
+        }
+        return match commands::kubectl_words(rest) {
+            Ok(rest) => components::run(component, &rest),
+            Err(error) => {
+                eprintln!("error: {}", output::told(&error));
+                ExitCode::FAILURE
+            }
+        };
     }
-    let cli = cli::Cli::parse_from(words);
-    match commands::run(cli) {
+    let ran = if words.get(1).is_some_and(|word| word == cluster::daemon::SERVE) {
+        let flags = cli::ServeCluster::parse_from(words.into_iter().skip(1));
+        commands::serve_cluster(&flags).map(|()| ExitCode::SUCCESS)
+    } else {
+        commands::run(cli::Cli::parse_from(words))
+    };
+    match ran {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("ferrokube: {error:#}");
+            eprintln!("ferrokube: {}", output::told(&error));
             ExitCode::FAILURE
         }
     }

@@ -96,12 +96,18 @@ pub fn merge(path: &Path, entry: &Entry<'_>) -> Result<(), Error> {
     rewrite(path, &config)
 }
 
-/// That [`merge`] can read what is at `path`.
+/// That [`merge`] can read what is at `path`, and write it.
 ///
 /// # Errors
-/// The file is not a kubeconfig, or cannot be read.
+/// The file is not a kubeconfig, or cannot be read, or nothing can be written where it is.
 pub fn check(path: &Path) -> Result<(), Error> {
-    read(path).map(drop)
+    read(path)?;
+    let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let folder = path.ancestors().skip(1).find(|folder| folder.exists()).unwrap_or(Path::new("/"));
+    // Asked of the kernel by doing it: who we are and how it is mounted both count.
+    let probe = folder.join(format!(".kubeconfig.{}", std::process::id()));
+    let wrote = std::fs::OpenOptions::new().write(true).create_new(true).open(&probe);
+    wrote.and_then(|_| std::fs::remove_file(&probe)).map_err(|source| Error::File { path, source })
 }
 
 /// In place of what is there, behind a link too, and its owner's as before: a user's file stays one when root changes it.

@@ -2,6 +2,8 @@
 //!
 //! Source: capabilities(7); containerd, `oci.defaultUnixCaps`.
 
+/// Mounts and namespaces need it.
+pub const SYS_ADMIN: u32 = 21;
 /// Without it `oom_score_adj` cannot be lowered.
 pub const SYS_RESOURCE: u32 = 24;
 

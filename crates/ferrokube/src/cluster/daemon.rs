@@ -20,6 +20,8 @@ use std::{
 /// How long another command may take.
 const TURN_PATIENCE: Duration = Duration::from_secs(120);
 const TURN_POLL: Duration = Duration::from_millis(50);
+/// The word for the cluster's own process, which users have no use for.
+pub const SERVE: &str = "serve-cluster";
 
 /// Held as long as the cluster's process lives; the kernel lets go of it whatever happens.
 pub struct Lock {
@@ -104,6 +106,26 @@ pub fn end(layout: &Layout, patience: Duration) -> Result<bool> {
     Ok(true)
 }
 
+/// As [`end`], when the lock has been removed: the process is known by its words.
+///
+/// # Errors
+/// It cannot be signalled.
+pub fn end_orphan(layout: &Layout, patience: Duration) -> Result<()> {
+    let root = layout.root().as_os_str().as_encoded_bytes();
+    let is_ours = |pid: Pid| {
+        let words = fs::read(format!("/proc/{}/cmdline", pid.as_raw_nonzero())).unwrap_or_default();
+        let mut words = words.split(|byte| *byte == 0).skip(1);
+        words.next() == Some(SERVE.as_bytes()) && words.any(|word| word == root)
+    };
+    for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let pid = entry.file_name().to_str().and_then(|name| Pid::from_raw(name.parse().ok()?));
+        if let Some(pid) = pid.filter(|pid| is_ours(*pid)) {
+            end_process(pid, patience, || !is_ours(pid))?;
+        }
+    }
+    Ok(())
+}
+
 /// SIGTERM, and SIGKILL once `patience` is over.
 ///
 /// # Errors
@@ -136,7 +158,7 @@ pub fn launch(layout: &Layout, executable: &Path, verbosity: u8) -> Result<()> {
     let log = open_log(&layout.log("ferrokube"))?;
     let mut command = Command::new(executable);
     command
-        .arg("serve-cluster")
+        .arg(SERVE)
         .arg("--data-dir")
         .arg(layout.root())
         .arg(format!("--report-fd={}", write.as_raw_fd()))

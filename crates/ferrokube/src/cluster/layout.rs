@@ -11,7 +11,9 @@ use std::{
 
 /// Raised when a new release writes what an old one cannot read.
 pub const FORMAT: u32 = 1;
-const FILE: &str = "cluster.json";
+pub const FILE: &str = "cluster.json";
+/// Holds a folder for each cluster of this machine.
+pub const RUN: &str = "/run/ferrokube";
 
 /// A cluster's options, fixed when it is first started; `cluster.json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,6 +32,9 @@ pub struct Cluster {
     #[serde(default)]
     pub container_runtime_endpoint: String,
 }
+
+/// What is there of a cluster that did not come up: it says why.
+const REMAINS: [&str; 2] = ["lock", "logs"];
 
 impl Cluster {
     /// The `n`th service address: the first is `kubernetes.default`, the tenth DNS.
@@ -129,18 +134,41 @@ impl Layout {
 
     /// Run-time state: gone after a reboot, as sockets and container state have to be.
     pub fn run(&self, name: &str) -> PathBuf {
-        Path::new("/run/ferrokube").join(name)
+        Path::new(RUN).join(name)
+    }
+
+    /// The data directory of the cluster of this machine with that name.
+    pub fn of_name(name: &str) -> Option<PathBuf> {
+        Some(fs::read_to_string(Path::new(RUN).join(name).join("owner")).ok()?.into())
+    }
+
+    /// The cluster that ran from this directory, whose files somebody has removed.
+    pub fn orphan(&self) -> Option<Cluster> {
+        if self.path(FILE).exists() {
+            return None;
+        }
+        let folders = fs::read_dir(RUN).into_iter().flatten().flatten();
+        let of_ours = |run: &PathBuf| fs::read_to_string(run.join("owner")).is_ok_and(|o| Path::new(&o) == self.root);
+        let run = folders.map(|folder| folder.path()).find(of_ours)?;
+        serde_json::from_slice(&fs::read(run.join(FILE)).ok()?).ok()
     }
 
     /// `None` when there is no cluster in the directory.
     ///
     /// # Errors
-    /// What is there was made by a newer release, or by something else.
+    /// What is there was made by a newer release, or by something else, or it has been removed under a cluster.
     pub fn load(&self) -> Result<Option<Cluster>> {
         let path = self.root.join(FILE);
         let text = match fs::read_to_string(&path) {
             Ok(text) => text,
             Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+                if let Some(cluster) = self.orphan() {
+                    let (root, name) = (self.root.display(), cluster.name);
+                    bail!(
+                        "the files of cluster {name} are gone from {root}, and what else it left on this machine is \
+                         not: `ferrokube delete --data-dir {root}` takes it away"
+                    );
+                }
                 return self.foreign().map(|()| None);
             }
             Err(e) => return Err(e).with_context(|| format!("reading {}", path.display())),
@@ -172,8 +200,8 @@ impl Layout {
             }
             Err(e) => return Err(e).with_context(|| format!("reading {}", self.root.display())),
         };
-        let known = ["lock", "logs", "lost+found"];
-        match entries.find(|e| e.as_ref().is_ok_and(|e| !known.iter().any(|k| e.file_name() == *k))) {
+        let known = REMAINS.iter().chain(&["lost+found"]);
+        match entries.find(|e| e.as_ref().is_ok_and(|e| !known.clone().any(|k| e.file_name() == *k))) {
             None => Ok(()),
             Some(_) => bail!(
                 "{} is not empty and holds no ferrokube cluster: choose an empty or new --data-dir",
@@ -182,11 +210,37 @@ impl Layout {
         }
     }
 
+    /// Remove what a cluster that did not come up left for its user to read. Whether there was any.
+    ///
+    /// # Errors
+    /// It cannot be removed.
+    pub fn remove_remains(&self) -> Result<bool> {
+        let log = self.path(REMAINS[1]);
+        if !log.exists() {
+            return Ok(false);
+        }
+        fs::remove_dir_all(&log).with_context(|| format!("removing {}", log.display()))?;
+        let _ = fs::remove_file(self.lock());
+        // Fails where it is not empty, or not ours to remove.
+        let _ = fs::remove_dir(&self.root);
+        Ok(true)
+    }
+
     /// # Errors
     /// The directory cannot be written.
     pub fn save(&self, cluster: &Cluster) -> Result<()> {
-        let text = serde_json::to_vec_pretty(cluster)?;
-        Ok(pki::write_public(&self.root.join(FILE), &text)?)
+        Ok(pki::write_public(&self.root.join(FILE), &serde_json::to_vec_pretty(cluster)?)?)
+    }
+
+    /// Write down whose the cluster's name is, for the other clusters of this machine, and for [`Layout::orphan`].
+    ///
+    /// # Errors
+    /// The folder cannot be written.
+    pub fn claim(&self, cluster: &Cluster) -> Result<()> {
+        let run = self.run(&cluster.name);
+        fs::create_dir_all(&run).with_context(|| format!("creating {}", run.display()))?;
+        pki::write_public(&run.join(FILE), &serde_json::to_vec_pretty(cluster)?)?;
+        Ok(pki::write_public(&run.join("owner"), self.root.as_os_str().as_encoded_bytes())?)
     }
 }
 

@@ -9,12 +9,14 @@ use super::{
 use anyhow::{Context, Result, bail};
 use cri::{Runtime, v1};
 use futures::future::join_all;
+use network::cidr::Cidr;
 use std::{
     ffi::OsString,
     fs,
     io::ErrorKind,
     os::unix::ffi::OsStringExt,
     path::{Path, PathBuf},
+    process::Command,
     time::{Duration, Instant},
 };
 
@@ -23,6 +25,8 @@ const RUNTIME_PATIENCE: Duration = Duration::from_secs(10);
 /// How long pods may take to be stopped, once the cluster's process is gone and starts nothing any more.
 const PODS_PATIENCE: Duration = Duration::from_secs(15);
 const PODS_PAUSE: Duration = Duration::from_millis(200);
+/// How long another's runtime may take to finish, or to undo, what it was asked for last.
+const RUNTIME_SETTLES: Duration = Duration::from_secs(2);
 /// How long containers may take to end.
 const CONTAINER_GRACE_S: i64 = 5;
 const CGROUP_ROUNDS: u32 = 20;
@@ -86,6 +90,11 @@ async fn stop_all(layout: &Layout, cluster: &Cluster, remove: bool) -> Result<bo
     let had_daemon = daemon::end(layout, DAEMON_PATIENCE)?;
     if external::is_used(cluster) {
         stop_pods(layout, cluster, remove).await.context("stopping pods")?;
+        if remove {
+            // A pod that the kubelet was just making is in no list before the runtime is done with it.
+            tokio::time::sleep(RUNTIME_SETTLES).await;
+            stop_pods(layout, cluster, remove).await.context("stopping pods")?;
+        }
         return Ok(had_daemon);
     }
     if remove && containerd::left_behind(layout, cluster) {
@@ -98,6 +107,38 @@ async fn stop_all(layout: &Layout, cluster: &Cluster, remove: bool) -> Result<bo
         .context("stopping containerd")?;
     pods.context("stopping pods")?;
     Ok(true)
+}
+
+/// As [`stop_all`], when the runtime's own files are gone: it can stop nothing any more, and is ended with all it runs.
+fn end_lost(layout: &Layout, cluster: &Cluster) -> Result<()> {
+    daemon::end_orphan(layout, DAEMON_PATIENCE)?;
+    if let Some(pid) = containerd::running_pid(layout, cluster) {
+        daemon::end_process(pid, RUNTIME_PATIENCE, || containerd::running_pid(layout, cluster).is_none())
+            .context("stopping containerd")?;
+    }
+    end_shims(layout, cluster);
+    remove_cgroups(cluster);
+    remove_namespaces(&cluster.pod_cidr.parse()?);
+    Ok(())
+}
+
+/// Delete the network namespaces of pods that nobody knows any more: those with an address of the cluster's pods.
+fn remove_namespaces(pods: &Cidr) {
+    for entry in fs::read_dir("/run/netns").into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        if !name.to_string_lossy().starts_with("cni-") {
+            continue;
+        }
+        let ip = |words: &[&str]| Command::new("ip").args(words).output();
+        let Ok(listed) = ip(&["-n", &name.to_string_lossy(), "-4", "-o", "address"]) else { continue };
+        let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
+        let addresses = listed.split_whitespace().filter_map(|word| word.split('/').next()?.parse().ok());
+        if addresses.into_iter().any(|address| pods.contains(address))
+            && let Err(error) = ip(&["netns", "delete", &name.to_string_lossy()])
+        {
+            tracing::warn!(%error, "deleting a network namespace");
+        }
+    }
 }
 
 /// Processes that run on behalf of our containerd: its shims.
@@ -229,10 +270,14 @@ pub async fn delete(layout: &Layout, cluster: &Cluster) -> Result<()> {
     let mut failed = Vec::new();
     let mut note = |result: Result<()>| {
         if let Err(error) = result {
-            failed.push(format!("{error:#}"));
+            failed.push(crate::output::told(&error));
         }
     };
-    note(stop_all(layout, cluster, true).await.map(drop));
+    if layout.orphan().is_some() && !external::is_used(cluster) {
+        note(end_lost(layout, cluster));
+    } else {
+        note(stop_all(layout, cluster, true).await.map(drop));
+    }
     end_shims(layout, cluster);
     note(proxy::cleanup(&cluster.proxy_table()).await.map_err(Into::into));
     if external::is_used(cluster) {

@@ -3,12 +3,21 @@ use super::{
     capabilities, containerd,
     layout::{Cluster, Layout},
 };
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
+use cri::Runtime;
 use std::{fs, io::ErrorKind, net::TcpListener, path::Path};
 
 /// What Debian calls the packages that hold the programs we run.
-const PACKAGES: [(&str, &str); 4] =
-    [("containerd", "containerd"), ("runc", "runc"), ("nft", "nftables"), ("iptables", "iptables")];
+const PACKAGES: [(&str, &str); 6] = [
+    ("containerd", "containerd"),
+    ("containerd-shim-runc-v2", "containerd"),
+    ("ctr", "containerd"),
+    ("runc", "runc"),
+    ("nft", "nftables"),
+    ("iptables", "iptables"),
+];
+/// What only a containerd of our own needs. `ctr` loads our images into any.
+const OWN_RUNTIME: [&str; 3] = ["containerd", "containerd-shim-runc-v2", "runc"];
 const MIN_FREE_BYTES: u64 = 128 * 1024 * 1024;
 
 fn on_path(program: &str) -> bool {
@@ -38,12 +47,19 @@ pub async fn machine(own_runtime: bool) -> Result<()> {
             denied.join(", ")
         );
     }
+    if !capabilities::ours().has(capabilities::SYS_ADMIN) {
+        bail!(
+            "this process lacks CAP_SYS_ADMIN, which mounts and namespaces need: start it with more privileges (inside \
+             of another container, a privileged one)"
+        );
+    }
     let mut missing: Vec<&str> = PACKAGES
         .iter()
-        .filter(|(program, _)| own_runtime || !["containerd", "runc"].contains(program))
+        .filter(|(program, _)| own_runtime || !OWN_RUNTIME.contains(program))
         .filter(|(program, _)| !on_path(program))
         .map(|(_, package)| *package)
         .collect();
+    missing.dedup();
     if own_runtime && containerd::cni_bin_dir().is_none() {
         missing.push("containernetworking-plugins");
     }
@@ -54,6 +70,35 @@ pub async fn machine(own_runtime: bool) -> Result<()> {
         bail!("the kernel's nftables cannot be used ({error}): a kernel with nf_tables and CAP_NET_ADMIN are needed");
     }
     Ok(())
+}
+
+/// The container runtime asked for is there.
+///
+/// # Errors
+/// The endpoint is no unix socket, or nothing answers there.
+pub async fn runtime_answers(endpoint: &str) -> Result<()> {
+    let flag = format!("--container-runtime-endpoint {endpoint}");
+    let client = cri::Client::new(endpoint).with_context(|| flag.clone())?;
+    if let Err(error) = client.version().await {
+        bail!("{flag}: the runtime does not answer ({error}): is it running, with its CRI plugin enabled?");
+    }
+    Ok(())
+}
+
+/// The data directory lies in no other cluster's, which would go with that one.
+///
+/// # Errors
+/// It does.
+pub fn apart(layout: &Layout) -> Result<()> {
+    let above = layout.root().ancestors().skip(1).filter_map(|folder| Layout::new(folder).ok());
+    match above.into_iter().find(|above| above.path(super::layout::FILE).exists()) {
+        None => Ok(()),
+        Some(other) => bail!(
+            "{} is inside of another cluster's data directory, {}: choose another --data-dir",
+            layout.root().display(),
+            other.root().display()
+        ),
+    }
 }
 
 /// The data directory can be written and has room.
@@ -73,8 +118,7 @@ pub fn data_dir(layout: &Layout) -> Result<()> {
         _ => anyhow::anyhow!("{root} cannot be used as data directory: {error}"),
     };
     fs::create_dir_all(layout.root()).map_err(explain)?;
-    let probe = layout.path("logs/.probe");
-    fs::create_dir_all(layout.path("logs")).map_err(explain)?;
+    let probe = layout.path(".probe");
     fs::write(&probe, [0_u8; 4096]).and_then(|()| fs::remove_file(&probe)).map_err(explain)?;
     let stat = rustix::fs::statvfs(layout.root()).map_err(|e| explain(e.into()))?;
     let free = stat.f_bavail.saturating_mul(stat.f_frsize);
@@ -151,6 +195,10 @@ pub fn name_is_ours(layout: &Layout, name: &str) -> Result<()> {
         bail!("--name {name:?}: lowercase letters, digits and '-', starting with a letter, 63 characters at most");
     }
     match fs::read_to_string(layout.run(name).join("owner")) {
+        Ok(owner) if Path::new(&owner) != layout.root() && !Path::new(&owner).exists() => bail!(
+            "the files of a cluster called {name} are gone from {owner}, and what else it left on this machine is not: \
+             `ferrokube delete --data-dir {owner} --name {name}` takes it away"
+        ),
         Ok(owner) if Path::new(&owner) != layout.root() => bail!(
             "a cluster called {name} exists already, in {owner}: choose another --name, or use --data-dir {owner}"
         ),

@@ -267,6 +267,7 @@ async fn start(
     tasks: &TaskTracker,
     shutdown: &CancellationToken,
 ) -> Result<apiserver::Running> {
+    let begun = jiff::Timestamp::now();
     credentials::ensure(layout, cluster)?;
     reporter.done("certificates and keys");
     // The container runtime takes longest: the API server starts beside it.
@@ -302,7 +303,8 @@ async fn start(
     parts.start_network_and_dns().await?;
     reporter.done("kubelet, pod network, kube-proxy and DNS");
     let admin = api.client(user("system:admin", &["system:masters"]));
-    tokio::try_join!(ready::node(admin, &cluster.node_name, READY_TIMEOUT), ready::dns(cluster, READY_TIMEOUT))?;
+    let node = ready::node(admin, &cluster.node_name, begun, READY_TIMEOUT);
+    tokio::try_join!(node, ready::dns(cluster, READY_TIMEOUT))?;
     reporter.done(format!("node {} is Ready", cluster.node_name));
     Ok(api)
 }
@@ -355,7 +357,7 @@ pub async fn run(
             Ok(())
         }
         Err(error) => {
-            reporter.failed(format!("{error:#}"));
+            reporter.failed(crate::output::told(&error));
             Err(error)
         }
     };

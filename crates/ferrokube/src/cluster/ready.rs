@@ -1,6 +1,7 @@
 //! When a cluster counts as Ready: its node says so, and DNS answers where pods ask.
 use super::layout::Cluster;
 use anyhow::{Context, Result, bail};
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Node;
 use kube::Api;
 use std::{
@@ -21,17 +22,26 @@ pub fn not_ready_because(node: &Node) -> Option<String> {
     }
 }
 
-/// Wait for the node.
+/// Whether the kubelet has said anything since: what an earlier run of the cluster said stays for a while.
+fn heard_since(node: &Node, since: Timestamp) -> bool {
+    let conditions = node.status.as_ref().and_then(|s| s.conditions.as_deref()).unwrap_or_default();
+    let ready = conditions.iter().find(|c| c.type_ == "Ready");
+    // Times of the API are whole seconds.
+    ready.and_then(|c| c.last_heartbeat_time.as_ref()).is_some_and(|at| at.0.as_second() >= since.as_second())
+}
+
+/// Wait for the node, as its kubelet has reported it after `since`.
 ///
 /// # Errors
 /// It is not Ready in time; the message says what it waits for.
-pub async fn node(client: kube::Client, name: &str, timeout: Duration) -> Result<()> {
+pub async fn node(client: kube::Client, name: &str, since: Timestamp, timeout: Duration) -> Result<()> {
     let nodes: Api<Node> = Api::all(client);
     let deadline = Instant::now() + timeout;
     loop {
         let why = match nodes.get_opt(name).await {
             Ok(Some(node)) => match not_ready_because(&node) {
-                None => return Ok(()),
+                None if heard_since(&node, since) => return Ok(()),
+                None => "its kubelet has not reported since the start".into(),
                 Some(why) => why,
             },
             Ok(None) => "it has not registered yet".into(),

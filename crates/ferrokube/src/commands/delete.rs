@@ -38,10 +38,24 @@ pub fn stop(which: &Which) -> Result<()> {
 
 /// Stop what runs and take everything away.
 pub fn delete(which: &Which) -> Result<()> {
-    let (layout, cluster) = existing(which)?;
+    let layout = Layout::new(&which.data_dir)?;
+    let orphan = layout.orphan();
+    if orphan.is_none() && layout.load()?.is_none() {
+        preflight::root("deleting")?;
+        if layout.remove_remains()? {
+            crate::say!("No cluster came up in {}; its log is removed", layout.root().display());
+            return Ok(());
+        }
+    }
+    let lost = orphan.is_some();
+    let cluster = match orphan {
+        Some(cluster) => cluster,
+        None => existing(which)?.1,
+    };
     preflight::root("deleting")?;
     daemon::end(&layout, lifecycle::DAEMON_PATIENCE)?;
-    let _turn = turn(&layout)?;
+    // Where the files are lost, the lock is too, and there is nothing that turns could be taken at.
+    let _turn = if lost { None } else { turn(&layout)? };
     crate::runtime()?.block_on(lifecycle::delete(&layout, &cluster))?;
     crate::say!("Cluster {} is deleted", cluster.name);
     let Some(path) = user_kubeconfig() else { return Ok(()) };

@@ -3,7 +3,7 @@ use super::existing;
 use crate::{
     cli::Which,
     cluster::{
-        daemon,
+        daemon, external,
         layout::{Cluster, Layout},
         ready,
     },
@@ -118,7 +118,10 @@ fn show(layout: &Layout, cluster: &Cluster, state: &str, pid: Option<i32>, nodes
 
 /// One line a node.
 pub fn nodes(which: &Which) -> Result<()> {
-    let (layout, _) = existing(which)?;
+    let (layout, cluster) = existing(which)?;
+    if daemon::running(&layout).is_none() {
+        bail!("cluster {} is not running: `ferrokube start` brings it back", cluster.name);
+    }
     for node in crate::runtime()?.block_on(list(&layout))? {
         crate::say!("{}\t{}\t{}", node.name, node.internal_ip, if node.ready { "Ready" } else { "NotReady" });
     }
@@ -137,7 +140,10 @@ pub fn logs(which: &Which, component: &str, tail: Option<usize>) -> Result<()> {
         ("network", "network"),
         ("storage", "storage"),
     ];
-    let (layout, _) = existing(which)?;
+    let (layout, cluster) = existing(which)?;
+    if component == "containerd" && external::is_used(&cluster) {
+        bail!("the runtime at {} is not ours, nor is its log", cluster.container_runtime_endpoint);
+    }
     let (file, target) = match COMPONENTS.iter().find(|(name, _)| *name == component) {
         Some((_, target)) => ("ferrokube", Some(*target)),
         None if ["containerd", "ferrokube"].contains(&component) => (component, None),

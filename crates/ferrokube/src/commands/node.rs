@@ -2,9 +2,9 @@
 use super::existing;
 use crate::{
     cli::Which,
-    cluster::{containerd, layout::Cluster},
+    cluster::{containerd, daemon, layout::Cluster},
 };
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use cri::Runtime;
 use std::{ffi::OsString, path::Path, process::ExitCode};
 
@@ -40,7 +40,11 @@ pub fn load_image(which: &Which, archive: &Path) -> Result<()> {
 pub fn list_images(which: &Which) -> Result<()> {
     let (layout, cluster) = existing(which)?;
     let endpoint = containerd::endpoint(&layout, &cluster);
-    let mut images = crate::runtime()?.block_on(async { cri::Client::new(&endpoint)?.list_images().await })?;
+    let images = crate::runtime()?.block_on(async { cri::Client::new(&endpoint)?.list_images().await });
+    let mut images = images.map_err(|error| match daemon::running(&layout) {
+        None => anyhow!("cluster {} is not running: `ferrokube start` brings it back", cluster.name),
+        Some(_) => error.into(),
+    })?;
     images.sort_by(|a, b| a.repo_tags.cmp(&b.repo_tags));
     for image in images {
         let names = if image.repo_tags.is_empty() { &image.repo_digests } else { &image.repo_tags };

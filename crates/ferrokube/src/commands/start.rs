@@ -4,11 +4,12 @@ use crate::{
     cli::Start,
     cluster::{
         credentials, daemon,
-        layout::{Cluster, FORMAT, Layout},
+        layout::{Cluster, FORMAT, Layout, RUN},
         lifecycle, preflight, process,
         steps::Reporter,
     },
     memory,
+    output::told,
 };
 use anyhow::{Context, Result, bail};
 use network::cidr::Cidr;
@@ -23,8 +24,6 @@ const DEFAULT_SERVICE_CIDR: &str = "10.96.0.0/12";
 /// As upstream's `--service-cluster-ip-range`.
 const SERVICE_PREFIX_MIN: u8 = 12;
 const DEFAULT_POD_CIDR: &str = "10.244.0.0/16";
-/// Where every cluster of this machine has a folder.
-const RUN: &str = "/run/ferrokube";
 const KUBELET_PORT: u16 = 10250;
 const DNS_PORT: u16 = 10053;
 /// How long a process that holds the lock may take to be Ready, or to be gone.
@@ -33,7 +32,7 @@ const RUNNING_POLL: Duration = Duration::from_millis(50);
 
 /// Start the cluster; return once it is Ready.
 pub fn start(flags: &Start, verbosity: u8) -> Result<()> {
-    if flags.nodes != 1 {
+    if flags.nodes > 1 {
         bail!("--nodes {}: several nodes on one machine are not implemented yet, only --nodes 1", flags.nodes);
     }
     preflight::root("starting")?;
@@ -41,50 +40,66 @@ pub fn start(flags: &Start, verbosity: u8) -> Result<()> {
     if let Some(cluster) = layout.load()?
         && runs_already(&layout, &cluster, flags)?
     {
-        return merge_kubeconfig(&layout, &cluster);
+        return remind(&layout, &cluster);
     }
     if let Some(path) = user_kubeconfig() {
         pki::kubeconfig::check(&path).context("the cluster's context has to go into it: mend it, or set KUBECONFIG")?;
     }
     let runtime = crate::runtime()?;
     runtime.block_on(preflight::machine(flags.container_runtime_endpoint.is_empty()))?;
-    preflight::data_dir(&layout)?;
-    let _turn = daemon::turn(&layout)?;
+    if !flags.container_runtime_endpoint.is_empty() {
+        runtime.block_on(preflight::runtime_answers(&flags.container_runtime_endpoint))?;
+    }
+    preflight::apart(&layout)?;
+    let existed = layout.root().exists();
+    let result = start_here(&layout, flags, &runtime, verbosity);
+    if result.is_err() && !existed {
+        // Fails where something is in it that its user may want to read.
+        let _ = fs::remove_dir(layout.root());
+    }
+    result
+}
+
+/// The rest of [`start`], once the machine is known to be fit for it.
+fn start_here(layout: &Layout, flags: &Start, runtime: &tokio::runtime::Runtime, verbosity: u8) -> Result<()> {
+    preflight::data_dir(layout)?;
+    let _turn = daemon::turn(layout)?;
     // Somebody else may have started, stopped or deleted it meanwhile.
     let known = layout.load()?;
     if let Some(cluster) = &known
-        && runs_already(&layout, cluster, flags)?
+        && runs_already(layout, cluster, flags)?
     {
-        return merge_kubeconfig(&layout, cluster);
+        return remind(layout, cluster);
     }
-    preflight::data_dir(&layout)?;
+    preflight::data_dir(layout)?;
     let fresh = known.is_none();
     let cluster = {
         let _alone = alone()?;
-        preflight::name_is_ours(&layout, known.as_ref().map_or(&flags.which.name, |c| &c.name))?;
+        preflight::name_is_ours(layout, known.as_ref().map_or(&flags.which.name, |c| &c.name))?;
         let cluster = match known {
             Some(known) => again(known, flags)?,
             None => decide(flags)?,
         };
         preflight::port_free(cluster.api_port, "--api-port")?;
         if fresh {
-            preflight::name_is_free(&layout, &cluster)?;
+            preflight::name_is_free(layout, &cluster)?;
         }
-        claim(&layout, &cluster)?;
+        layout.save(&cluster)?;
+        layout.claim(&cluster)?;
         cluster
     };
     crate::say!("Starting cluster {} in {}", cluster.name, layout.root().display());
     let started = if flags.foreground {
-        foreground(&layout, &cluster, &runtime, verbosity)
+        foreground(layout, &cluster, runtime, verbosity)
     } else {
-        daemon::launch(&layout, &std::env::current_exe()?, verbosity)
+        daemon::launch(layout, &std::env::current_exe()?, verbosity)
     };
     if let Err(error) = started {
-        clean_up(&layout, &cluster, fresh, &runtime);
+        clean_up(layout, &cluster, fresh, runtime);
         return Err(error);
     }
     if !flags.foreground {
-        merge_kubeconfig(&layout, &cluster)?;
+        merge_kubeconfig(layout, &cluster)?;
         crate::say!(
             "Cluster {} is Ready. Try:\n  ferrokube kubectl get nodes\n  ferrokube kubectl run web --image=ferrokube.local/hello:latest",
             cluster.name
@@ -115,7 +130,7 @@ fn runs_already(layout: &Layout, cluster: &Cluster, flags: &Start) -> Result<boo
                 }
                 Some(node) => format!("node {} is not Ready: {}", node.name, node.message),
             },
-            Err(error) => format!("{error:#}"),
+            Err(error) => told(&error),
         };
         if Instant::now() > deadline {
             bail!(
@@ -142,7 +157,7 @@ fn clean_up(layout: &Layout, cluster: &Cluster, fresh: bool, runtime: &tokio::ru
         runtime.block_on(lifecycle::stop(layout, cluster)).map(drop)
     };
     if let Err(error) = cleaned {
-        eprintln!("ferrokube: cleaning up: {error:#}");
+        eprintln!("ferrokube: cleaning up: {}", told(&error));
     }
 }
 
@@ -284,12 +299,13 @@ fn node_ip() -> Result<Ipv4Addr> {
     }
 }
 
-/// Write down what the cluster is, in its data directory and for the other clusters of this machine.
-fn claim(layout: &Layout, cluster: &Cluster) -> Result<()> {
-    layout.save(cluster)?;
-    let run = layout.run(&cluster.name);
-    fs::create_dir_all(&run).with_context(|| format!("creating {}", run.display()))?;
-    Ok(pki::write_public(&run.join("owner"), layout.root().as_os_str().as_encoded_bytes())?)
+/// It runs already; its context is put where kubectl looks, in case it is not there.
+fn remind(layout: &Layout, cluster: &Cluster) -> Result<()> {
+    if let Err(error) = merge_kubeconfig(layout, cluster) {
+        let kubeconfig = layout.admin_kubeconfig();
+        eprintln!("ferrokube: {}; kubectl finds it with KUBECONFIG={}", told(&error), kubeconfig.display());
+    }
+    Ok(())
 }
 
 fn merge_kubeconfig(layout: &Layout, cluster: &Cluster) -> Result<()> {
@@ -323,7 +339,7 @@ pub fn serve(data_dir: &Path, report_fd: i32) -> Result<()> {
     match prepared() {
         Ok((layout, cluster, _lock, runtime)) => runtime.block_on(process::run(&layout, &cluster, reporter, || Ok(()))),
         Err(error) => {
-            reporter.failed(format!("{error:#}"));
+            reporter.failed(told(&error));
             Err(error)
         }
     }

@@ -16,7 +16,7 @@ fn a_port_in_use() {
     let cluster = Cluster::new("fk-port");
     let _taken = TcpListener::bind(("0.0.0.0", cluster.port)).expect("the port");
     refused(&cluster.start(), &format!("port {} is in use", cluster.port));
-    assert!(!cluster.data_dir().join("cluster.json").exists(), "something half-started stayed");
+    assert!(!cluster.data_dir().exists(), "something half-started stayed");
 }
 
 #[test]
@@ -73,6 +73,54 @@ fn a_missing_privilege() {
     command.arg("--bounding-set=-audit_write").arg(FERROKUBE).arg("start").arg("--data-dir").arg(cluster.data_dir());
     refused(&run(&mut command), "may not pass on CAP_AUDIT_WRITE");
     assert!(!cluster.data_dir().exists(), "something half-started stayed");
+}
+
+#[test]
+fn a_runtime_that_is_none() {
+    needs_containers!();
+    let cluster = Cluster::new("fk-none");
+    let start = |endpoint| cluster.ferrokube(&["start", "--container-runtime-endpoint", endpoint]);
+    refused(&start("tcp://127.0.0.1:1"), "is not a unix socket");
+    refused(&start("unix:///nonexistent/fk.sock"), "the runtime does not answer");
+    assert!(!cluster.data_dir().exists(), "something half-started stayed");
+}
+
+#[test]
+fn a_kubeconfig_that_cannot_be_written() {
+    needs_containers!();
+    let cluster = Cluster::new("fk-kubeconfig");
+    let mut command = cluster.command(&["start", "--name", &cluster.name]);
+    refused(&run(command.env("KUBECONFIG", "/proc/fk/config")), "/proc/fk/config: ");
+    assert!(!cluster.data_dir().exists(), "something half-started stayed");
+}
+
+/// Files that somebody has removed under a running cluster: what else there is of it can still be taken away.
+#[test]
+fn a_data_directory_that_was_removed() {
+    needs_containers!();
+    let cluster = Cluster::started("fk-removed");
+    let inside = cluster.data_dir().join("inside").to_string_lossy().into_owned();
+    let nested = Cluster::new("fk-nested");
+    refused(
+        &run(Command::new(FERROKUBE).args(["start", "--name", &nested.name, "--data-dir", &inside])),
+        "is inside of another cluster's data directory",
+    );
+    cluster.kubectl(&["run", "web", "--image=ferrokube.local/hello:latest"]);
+    cluster.wait_for(&["pod", "web"], "{.status.phase}", "Running");
+    // Where pods have something mounted, folders stay.
+    let _ = fs::remove_dir_all(cluster.data_dir());
+    let _ = fs::remove_file(cluster.data_dir().join("cluster.json"));
+    let _ = fs::remove_file(cluster.data_dir().join("lock"));
+    refused(&cluster.ferrokube(&["status"]), "the files of cluster");
+    let deleted = cluster.ferrokube(&["delete"]);
+    assert!(deleted.success, "{}", deleted.stderr);
+    let processes = run(Command::new("ps").args(["-eo", "args"])).stdout;
+    assert!(!processes.contains(&format!("/run/ferrokube/{}/", cluster.name)), "processes are left:\n{processes}");
+    let data_dir = cluster.data_dir().to_string_lossy().into_owned();
+    let serves = |line: &str| line.contains("serve-cluster") && line.contains(&data_dir);
+    assert!(!processes.lines().any(serves), "its process is left:\n{processes}");
+    assert!(!std::path::Path::new(&format!("/run/ferrokube/{}", cluster.name)).exists(), "its run-time folder is left");
+    assert!(!cluster.data_dir().exists());
 }
 
 #[test]
