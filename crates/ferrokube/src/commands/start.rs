@@ -92,7 +92,7 @@ fn start_here(layout: &Layout, flags: &Start, runtime: &tokio::runtime::Runtime,
     let started = if flags.foreground {
         foreground(layout, &cluster, runtime, verbosity)
     } else {
-        daemon::launch(layout, &std::env::current_exe()?, verbosity)
+        runtime.block_on(background(layout, verbosity))
     };
     if let Err(error) = started {
         clean_up(layout, &cluster, fresh, runtime);
@@ -316,6 +316,26 @@ fn merge_kubeconfig(layout: &Layout, cluster: &Cluster) -> Result<()> {
     Ok(())
 }
 
+/// Start the cluster's process and follow its steps. Interrupted, it is ended, as it would be in the foreground.
+async fn background(layout: &Layout, verbosity: u8) -> Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let executable = std::env::current_exe()?;
+    let (own, other) = (layout.clone(), layout.clone());
+    let mut launching = tokio::task::spawn_blocking(move || daemon::launch(&own, &executable, verbosity));
+    tokio::select! {
+        launched = &mut launching => return launched?,
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+    tokio::task::spawn_blocking(move || daemon::end(&other, lifecycle::DAEMON_PATIENCE)).await??;
+    match launching.await? {
+        // It had just become Ready.
+        Ok(()) => bail!("interrupted"),
+        Err(error) => Err(error.context("interrupted")),
+    }
+}
+
 fn foreground(layout: &Layout, cluster: &Cluster, runtime: &tokio::runtime::Runtime, verbosity: u8) -> Result<()> {
     telemetry::init(verbosity);
     memory::small_pages();
@@ -323,7 +343,9 @@ fn foreground(layout: &Layout, cluster: &Cluster, runtime: &tokio::runtime::Runt
         bail!("another process is starting this cluster");
     };
     let reporter = Reporter::new(None);
-    runtime.block_on(process::run(layout, cluster, reporter, || merge_kubeconfig(layout, cluster)))
+    runtime.block_on(process::run(layout, cluster, reporter, || merge_kubeconfig(layout, cluster)))?;
+    crate::say!("Its containers go on running: `ferrokube start` adopts them, `ferrokube stop` ends them");
+    Ok(())
 }
 
 /// The cluster's process: what `start` runs in the background.

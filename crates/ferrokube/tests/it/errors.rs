@@ -3,7 +3,12 @@ use crate::{
     fixture::{Cluster, FERROKUBE, Ran, run},
     needs_containers,
 };
-use std::{fs, net::TcpListener, process::Command};
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    net::TcpListener,
+    process::{Command, Stdio},
+};
 
 fn refused(ran: &Ran, want: &str) {
     assert!(!ran.success, "it should have been refused: {}", ran.stdout);
@@ -92,6 +97,28 @@ fn a_kubeconfig_that_cannot_be_written() {
     let mut command = cluster.command(&["start", "--name", &cluster.name]);
     refused(&run(command.env("KUBECONFIG", "/proc/fk/config")), "/proc/fk/config: ");
     assert!(!cluster.data_dir().exists(), "something half-started stayed");
+}
+
+#[test]
+fn an_interrupted_start() {
+    needs_containers!();
+    let cluster = Cluster::new("fk-interrupted");
+    let mut command = cluster.command(&["start", "--name", &cluster.name, "--api-port", &cluster.port.to_string()]);
+    let mut starting = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+    // Its process is there, and not Ready yet.
+    let mut said = BufReader::new(starting.stdout.take().expect("a pipe")).lines();
+    assert!(said.next().expect("a line").expect("text").starts_with("Starting cluster"));
+    said.next().expect("a step").expect("text");
+    let pid = i32::try_from(starting.id()).expect("a process ID");
+    let pid = rustix::process::Pid::from_raw(pid).expect("a process ID");
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("signalled");
+    let ended = starting.wait_with_output().expect("it ends");
+    assert!(!ended.status.success());
+    let text = String::from_utf8_lossy(&ended.stderr);
+    assert!(text.contains("interrupted"), "{text}");
+    assert!(!cluster.data_dir().join("cluster.json").exists(), "something half-started stayed");
+    let processes = run(Command::new("ps").args(["-eo", "args"])).stdout;
+    assert!(!processes.contains(&format!("/run/ferrokube/{}/", cluster.name)), "processes are left:\n{processes}");
 }
 
 /// Files that somebody has removed under a running cluster: what else there is of it can still be taken away.
