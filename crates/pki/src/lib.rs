@@ -1,7 +1,8 @@
 //! Keys, certificates, TLS settings and kubeconfigs.
 //!
-//! The only crate that knows how certificates are made. All cryptography is aws-lc-rs. Private
+//! The only crate that knows how certificates are made, and how TLS connections are accepted. All cryptography is aws-lc-rs. Private
 //! keys leave it only as PEM, and files that hold one are written with mode 0600.
+mod accept;
 mod authority;
 mod files;
 mod key;
@@ -9,6 +10,7 @@ pub mod kubeconfig;
 pub mod service_account;
 pub mod tls;
 
+pub use accept::accept;
 pub use authority::{Authority, Pair, Request, Usage, certificate_request, covers, self_signed, valid_between};
 pub use files::{write_private, write_public};
 pub use key::PrivateKey;

@@ -166,7 +166,7 @@ pub async fn serve(listener: TcpListener, tls: Option<Tls>, health: Arc<Health>,
         let health = health.clone();
         async move {
             let Some(acceptor) = acceptor else { return connection(stream, Shown::default(), health).await };
-            let accepting = tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream));
+            let accepting = tokio::time::timeout(HANDSHAKE_TIMEOUT, pki::accept(&acceptor, stream));
             let Ok(Ok(stream)) = accepting.await else { return };
             let peer = stream.get_ref().1.peer_certificates().unwrap_or_default();
             let certificates = peer.iter().map(|c| c.clone().into_owned()).collect();

@@ -21,7 +21,7 @@ pub(super) async fn run(
     if let Err(error) = tcp.set_nodelay(true) {
         tracing::debug!(%address, %error, "TCP_NODELAY");
     }
-    let tls = match tokio::time::timeout(limits::TLS_HANDSHAKE, acceptor.accept(tcp)).await {
+    let tls = match tokio::time::timeout(limits::TLS_HANDSHAKE, pki::accept(&acceptor, tcp)).await {
         Ok(Ok(tls)) => tls,
         Ok(Err(error)) => {
             tracing::debug!(%address, %error, "TLS handshake failed");

@@ -50,6 +50,17 @@ async fn bodies() {
 }
 
 #[tokio::test]
+async fn plain_http_is_told_what_is_wrong() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let cluster = Cluster::start().await;
+    let mut stream = tokio::net::TcpStream::connect(cluster.running.address).await.unwrap();
+    stream.write_all(b"GET /version HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert_eq!(answer, "HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n");
+}
+
+#[tokio::test]
 async fn paths() {
     let cluster = Cluster::start().await;
     let cases = [

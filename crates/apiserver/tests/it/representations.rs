@@ -137,6 +137,7 @@ async fn plain_paths() {
     let (_, _, text) = cluster.accepting("/readyz?verbose", "*/*").await;
     assert!(text.contains("[+]etcd ok\n") && text.ends_with("readyz check passed\n"), "{text}");
     let (_, _, text) = cluster.accepting("/metrics", "*/*").await;
+    assert!(text.contains("# TYPE apiserver_request_total counter\n") && !text.contains("# EOF"), "{text}");
     assert!(text.contains("apiserver_request_total{verb=\"GET\""), "{text}");
     assert_eq!(cluster.get("/nothing").await.unwrap_err().0, 404);
 }

@@ -60,8 +60,8 @@ pub struct State {
 pub enum Error {
     #[error("failed to listen on {address}: {source}")]
     Listen { address: SocketAddr, source: std::io::Error },
-    #[error("{}: {source}", path.display())]
-    Read { path: PathBuf, source: std::io::Error },
+    #[error("{what}: {}: {source}", path.display())]
+    Read { what: &'static str, path: PathBuf, source: std::io::Error },
     #[error("serving certificate: {0}")]
     Certificate(#[from] pki::Error),
     #[error("no client provided, cannot use webhook {0}")]
@@ -116,7 +116,7 @@ fn certificate(state: &State, shutdown: &CancellationToken) -> Result<watch::Rec
 async fn connection(stream: TcpStream, tls: TlsAcceptor, server: Arc<Server>) {
     // Terminals send single bytes.
     let _ = stream.set_nodelay(true);
-    let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)).await else { return };
+    let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE_TIMEOUT, pki::accept(&tls, stream)).await else { return };
     let shown = stream.get_ref().1.peer_certificates().unwrap_or_default();
     let peer: Arc<[CertificateDer<'static>]> = shown.iter().map(|der| der.clone().into_owned()).collect();
     let first = Arc::new(Notify::new());
