@@ -90,7 +90,7 @@ impl Error {
         match self {
             Error::Server(status) if status.reason.is_empty() => format!("Error from server: {}", status.message),
             Error::Server(status) if status.reason == "Unauthorized" => {
-                "error: You must be logged in to the server (Unauthorized)".to_owned()
+                format!("error: You must be logged in to the server ({})", status.message)
             }
             Error::Server(status) if status.reason == "Invalid" => invalid(status),
             Error::Server(status) => format!("Error from server ({}): {}", status.reason, status.message),
