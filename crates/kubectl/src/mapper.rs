@@ -87,6 +87,11 @@ fn texts(value: &Value) -> Vec<String> {
 }
 
 impl Mapper {
+    #[cfg(test)]
+    pub fn of(resources: Vec<Resource>) -> Self {
+        Mapper { resources }
+    }
+
     /// Ask the server.
     ///
     /// # Errors
@@ -207,6 +212,19 @@ impl Mapper {
             }
             _ => Error::message(format!("the server doesn't have a resource type \"{word}\"")),
         })
+    }
+
+    /// The resource of a name, in a group or (preferred ones first) in any; a group may be said by how it begins.
+    pub fn named(&self, name: &str, group: &str) -> Option<&Resource> {
+        let lower = name.to_lowercase();
+        let candidates = || self.resources.iter().filter(|r| r.is_called(&lower));
+        let preferred = |fits: &dyn Fn(&Resource) -> bool| {
+            candidates().find(|r| r.preferred && fits(r)).or_else(|| candidates().find(|r| fits(r)))
+        };
+        if group.is_empty() {
+            return preferred(&|_| true);
+        }
+        preferred(&|r| r.group == group).or_else(|| preferred(&|r| r.group.starts_with(group)))
     }
 
     /// The resources of a category such as `all`; none when there is no such category.

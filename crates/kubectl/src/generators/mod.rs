@@ -1,11 +1,14 @@
 //! The objects that `kubectl create <kind>` makes from flags. Pure: flags in, object out.
 mod hashed;
 mod policy;
+mod rbac;
 
 pub use hashed::suffix as hash_suffix;
+pub use rbac::{needs_mapper, role, unusual_verbs};
 
 use crate::{
     Error, Result,
+    mapper::Mapper,
     select::{flag, text, words},
     write::pairs,
 };
@@ -22,7 +25,8 @@ pub struct Generator {
 
 /// Every kind, in the order that help lists them.
 pub const ALL: &[Generator] = &[
-    Generator { words: policy::cluster_role_words, make: policy::cluster_role },
+    // What a role is about is asked of the server: `create` makes these with a mapper.
+    Generator { words: rbac::cluster_role_words, make: |m| role(m, "ClusterRole", &Mapper::default()) },
     Generator {
         words: || binding_words("clusterrolebinding", "Create a cluster role binding for a particular cluster role"),
         make: |m| binding(m, "ClusterRoleBinding"),
@@ -72,10 +76,7 @@ pub const ALL: &[Generator] = &[
         },
         make: quota,
     },
-    Generator {
-        words: || named("role", "Create a role with single rule").args(rule_flags()),
-        make: |m| role(m, "Role"),
-    },
+    Generator { words: rbac::role_words, make: |m| role(m, "Role", &Mapper::default()) },
     Generator {
         words: || {
             binding_words("rolebinding", "Create a role binding for a particular role or cluster role").arg(one("role"))
@@ -440,52 +441,6 @@ fn quota(matches: &ArgMatches) -> Result<Value> {
         spec["scopes"] = json!(scopes);
     }
     Ok(object("v1", "ResourceQuota", matches, json!({"spec": spec, "status": {}})))
-}
-
-fn rule_flags() -> [Arg; 3] {
-    [repeated("verb"), repeated("resource"), repeated("resource-name")]
-}
-
-/// `--resource=deployments.apps,pods/log`: one rule a group.
-fn role(matches: &ArgMatches, kind: &str) -> Result<Value> {
-    let (verbs, urls, names) =
-        (words(matches, "verb"), words(matches, "non-resource-url"), words(matches, "resource-name"));
-    if verbs.is_empty() {
-        return Err(Error::message("at least one verb must be specified"));
-    }
-    let mut groups: Vec<(String, Vec<String>)> = Vec::new();
-    for word in words(matches, "resource") {
-        let (resource, sub) = word.split_once('/').map_or((word.as_str(), ""), |(r, s)| (r, s));
-        let (plural, group) = resource.split_once('.').unwrap_or((resource, ""));
-        let name = if sub.is_empty() { plural.to_owned() } else { format!("{plural}/{sub}") };
-        match groups.iter_mut().find(|(g, _)| g == group) {
-            Some((_, resources)) => resources.push(name),
-            None => groups.push((group.to_owned(), vec![name])),
-        }
-    }
-    if groups.is_empty() && urls.is_empty() {
-        return Err(Error::message(match kind {
-            "Role" => "at least one resource must be specified",
-            _ => "one of resource or nonResourceURL must be specified",
-        }));
-    }
-    if urls.iter().any(|url| url != "*" && !url.starts_with('/')) {
-        return Err(Error::message("nonResourceURL should start with /"));
-    }
-    let mut rules: Vec<Value> = groups
-        .into_iter()
-        .map(|(group, resources)| {
-            let mut rule = json!({"apiGroups": [group], "resources": resources, "verbs": verbs});
-            if !names.is_empty() {
-                rule["resourceNames"] = json!(names);
-            }
-            rule
-        })
-        .collect();
-    if !urls.is_empty() {
-        rules.push(json!({"nonResourceURLs": urls, "verbs": verbs}));
-    }
-    Ok(object("rbac.authorization.k8s.io/v1", kind, matches, json!({"rules": rules})))
 }
 
 fn binding_words(kind: &'static str, about: &'static str) -> Words {
