@@ -216,20 +216,30 @@ fn ended(status: Option<Status>) -> Result<()> {
     }
 }
 
+/// `--pod-running-timeout`.
+///
+/// # Errors
+/// It is no duration.
+pub fn patience(matches: &ArgMatches) -> Result<Duration> {
+    apimachinery::duration::parse(&text(matches, "pod-running-timeout")).map_err(|e| Error::message(e.to_string()))
+}
+
 /// `kubectl run --attach`: wait for the pod, then attach; if it has ended already, its log says what it did.
 ///
 /// # Errors
 /// It does not run in time, or as [`attach`].
 pub async fn attach_when_running(context: &Context, matches: &ArgMatches, pod: &Value) -> Result<()> {
     let target = select::of_object(context, pod).await?;
-    let patience = apimachinery::duration::parse(&text(matches, "pod-running-timeout"))
-        .map_err(|e| Error::message(e.to_string()))?;
+    let patience = patience(matches)?;
     let api = context.api().await?;
     let seen = async {
         loop {
             let pod = api.get(&target.path()).await?;
+            let conditions = pod["status"]["conditions"].as_array();
+            let ready = conditions.into_iter().flatten().any(|c| c["type"] == "Ready" && c["status"] == "True");
             match pod["status"]["phase"].as_str() {
-                Some("Running" | "Succeeded" | "Failed") => return Ok::<_, Error>(pod),
+                Some("Succeeded" | "Failed") => return Ok::<_, Error>(pod),
+                Some("Running") if ready => return Ok(pod),
                 _ => tokio::time::sleep(Duration::from_millis(100)).await,
             }
         }

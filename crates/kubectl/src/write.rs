@@ -219,10 +219,19 @@ impl<'a> Writer<'a> {
             self.report_typed(&resource, object.clone(), "created")?;
             return Ok(object);
         }
-        let target = select::of_object(self.context, &object).await?;
-        let created = self.create(&target, &object).await.map_err(|error| explain(error, &object))?;
+        let (target, created) = self.create_made(&object).await?;
         self.report_typed(&target.resource, created.clone(), "created")?;
         Ok(created)
+    }
+
+    /// As [`Self::create_generated`], on the server and without a word.
+    ///
+    /// # Errors
+    /// The server refuses it.
+    pub async fn create_made(&self, object: &Value) -> Result<(Target, Value)> {
+        let target = select::of_object(self.context, object).await?;
+        let created = self.create(&target, object).await.map_err(|error| explain(error, object))?;
+        Ok((target, created))
     }
 }
 
