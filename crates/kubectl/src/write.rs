@@ -179,7 +179,15 @@ impl<'a> Writer<'a> {
     ///
     /// # Errors
     /// Nobody reads.
-    pub fn report(&self, resource: &Resource, mut object: Value, what: &str) -> Result<()> {
+    pub fn report(&self, resource: &Resource, object: Value, what: &str) -> Result<()> {
+        self.tell(resource, object, &format!("{what}{}", self.dry_run.suffix()))
+    }
+
+    /// As [`Self::report`], without a word about dry runs.
+    ///
+    /// # Errors
+    /// Nobody reads.
+    pub fn tell(&self, resource: &Resource, mut object: Value, what: &str) -> Result<()> {
         if !self.show_managed_fields {
             printers::strip_managed_fields(&mut object);
         }
@@ -187,7 +195,7 @@ impl<'a> Writer<'a> {
             gathered.push(object);
             return Ok(());
         }
-        printers::changed(self.context, &self.format, resource, &object, &format!("{what}{}", self.dry_run.suffix()))
+        printers::changed(self.context, &self.format, resource, &object, what)
     }
 
     /// As [`Self::report`], for commands that know the object's type: its JSON has the order of Go's structures.
