@@ -286,6 +286,13 @@ pub fn remember_applied(object: &mut Value) -> Result<()> {
     Ok(())
 }
 
+/// As [`remember_applied`], for an object that a command made: it has the order of Go's structures, and no annotations
+/// that nobody gave it.
+pub fn remember_made(object: &mut Value) {
+    let text = printers::compact_typed(object);
+    object["metadata"]["annotations"][LAST_APPLIED] = format!("{text}\n").into();
+}
+
 /// What to set, and what to remove.
 pub type Pairs = (Vec<(String, String)>, Vec<String>);
 
@@ -303,4 +310,22 @@ pub fn pairs(words: &[String]) -> Result<Pairs> {
         }
     }
     Ok((set, removed))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn what_was_made_is_remembered_in_the_order_of_go() {
+        let mut object = json!({"apiVersion": "v1", "data": {"b": "1", "a": "<"}, "kind": "ConfigMap", "metadata": {
+            "labels": {"x": "y"}, "name": "cm"}});
+        remember_made(&mut object);
+        assert_eq!(
+            object["metadata"]["annotations"][LAST_APPLIED],
+            "{\"kind\":\"ConfigMap\",\"apiVersion\":\"v1\",\"metadata\":{\"name\":\"cm\",\"labels\":{\"x\":\"y\"}},\
+             \"data\":{\"a\":\"\\u003c\",\"b\":\"1\"}}\n"
+        );
+    }
 }

@@ -4,7 +4,7 @@ use crate::{
     Context, Error, Result, generators, manifests,
     mapper::Mapper,
     select::{self, flag, text},
-    write::{self, Writer, remember_applied},
+    write::{self, DryRun, Writer, remember_applied, remember_made},
 };
 use async_trait::async_trait;
 use clap::{Arg, ArgMatches, Command as Words};
@@ -55,8 +55,9 @@ impl Command for Create {
                 _ if from.is_empty() => (generator.make)(inner)?,
                 _ => generators::job_of(own, &existing(context, &from).await?)?,
             };
-            if flag(own, "save-config") {
-                remember_applied(&mut object)?;
+            // Of a service that is only printed, upstream remembers nothing.
+            if flag(own, "save-config") && (name != "service" || writer.dry_run != DryRun::Client) {
+                remember_made(&mut object);
             }
             writer.create_generated(object).await?;
             return Ok(());
