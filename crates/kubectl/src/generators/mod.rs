@@ -147,10 +147,7 @@ fn data(matches: &ArgMatches) -> Result<Vec<(String, Vec<u8>)>> {
         found.push((key.to_owned(), value.as_bytes().to_vec()));
     }
     for source in words(matches, "from-file") {
-        let (key, path) = match source.split_once('=') {
-            Some((key, path)) => (Some(key.to_owned()), path.to_owned()),
-            None => (None, source),
-        };
+        let (key, path) = file_source(&source)?;
         from_path(key, Path::new(&path), &mut found)?;
     }
     for path in words(matches, "from-env-file") {
@@ -182,6 +179,17 @@ fn data(matches: &ArgMatches) -> Result<Vec<(String, Vec<u8>)>> {
         return Err(Error::message(format!("\"{key}\" is not a valid key name: {why}")));
     }
     Ok(found)
+}
+
+/// `key=path`, or a path alone.
+fn file_source(source: &str) -> Result<(Option<String>, String)> {
+    match source.split('=').collect::<Vec<_>>().as_slice() {
+        [path] => Ok((None, (*path).to_owned())),
+        ["", path] => Err(Error::message(format!("key name for file path {path} missing"))),
+        [key, ""] => Err(Error::message(format!("file path for key name {key} missing"))),
+        [key, path] => Ok((Some((*key).to_owned()), (*path).to_owned())),
+        _ => Err(Error::message("key names or file paths cannot contain '='")),
+    }
 }
 
 fn read(path: &Path) -> Result<Vec<u8>> {
@@ -540,4 +548,25 @@ fn service(matches: &ArgMatches) -> Result<Value> {
     let mut made = object("v1", "Service", inner, json!({"spec": spec, "status": {"loadBalancer": {}}}));
     made["metadata"]["labels"] = labels;
     Ok(made)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_with_and_without_a_key() {
+        let cases = [
+            ("a", Ok((None, "a"))),
+            ("k=a", Ok((Some("k"), "a"))),
+            ("=a", Err("error: key name for file path a missing")),
+            ("k=", Err("error: file path for key name k missing")),
+            ("k=a=b", Err("error: key names or file paths cannot contain '='")),
+        ];
+        for (source, want) in cases {
+            let got = file_source(source).map_err(|error| error.text());
+            let want = want.map(|(key, path): (Option<&str>, &str)| (key.map(str::to_owned), path.to_owned()));
+            assert_eq!(got, want.map_err(str::to_owned), "{source}");
+        }
+    }
 }
