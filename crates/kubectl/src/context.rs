@@ -10,11 +10,16 @@ use std::{
         Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 use tokio::sync::OnceCell;
 
 /// The version of the API that this kubectl was written for.
 pub const VERSION: &str = concat!("v1.36.2+ferrokube.", env!("CARGO_PKG_VERSION"));
+
+/// A manifest in the web is asked for that often, and after that long, while its server fails: as upstream does it.
+const FETCHES: usize = 3;
+const FETCH_AGAIN: Duration = Duration::from_millis(500);
 
 pub struct Context {
     pub global: Global,
@@ -145,9 +150,11 @@ impl Context {
             .await
             .map_err(|e| Error::message(format!("invalid configuration: {e}")))?;
         config.read_timeout = None;
+        // The library asks again by itself, silently and for minutes; when to do so is decided in `http`.
+        config.default_retry = false;
         config.disable_compression = self.global.disable_compression;
         if let Some(text) = &self.global.request_timeout {
-            let seconds = text.parse().ok().map(std::time::Duration::from_secs);
+            let seconds = text.parse().ok().map(Duration::from_secs);
             config.read_timeout = seconds.or_else(|| apimachinery::duration::parse(text).ok()).filter(|d| !d.is_zero());
         }
         let has_more = !self.global.impersonate_groups.is_empty()
@@ -198,8 +205,18 @@ impl Context {
         let scheme = uri.scheme_str().unwrap_or("https").to_owned();
         let base: ::http::Uri =
             format!("{scheme}://{authority}/").parse().map_err(|e| Error::message(format!("{url}: {e}")))?;
-        let client = kube::Client::try_from(kube::Config::new(base)).map_err(|e| Error::message(e.to_string()))?;
-        let answer = http::Api::new(client, format!("{scheme}://{authority}")).get_raw(&path).await;
+        let mut config = kube::Config::new(base);
+        config.default_retry = false;
+        let client = kube::Client::try_from(config).map_err(|e| Error::message(e.to_string()))?;
+        let api = http::Api::new(client, format!("{scheme}://{authority}"));
+        let mut answer = api.get_raw(&path).await;
+        for _ in 1..FETCHES {
+            if !matches!(&answer, Err(Error::Server(status)) if status.code >= 500) {
+                break;
+            }
+            tokio::time::sleep(FETCH_AGAIN).await;
+            answer = api.get_raw(&path).await;
+        }
         let bytes = answer.map_err(|error| match error {
             Error::Server(status) => {
                 let words = ::http::StatusCode::from_u16(status.code).ok().and_then(|code| code.canonical_reason());

@@ -15,6 +15,8 @@ pub enum Error {
     Plain(String),
     /// Several at once, each printed by itself.
     Many(Vec<Error>),
+    /// What a program of the user's ended with: told as it is, with its exit code.
+    Ended(String, i32),
     /// Nothing left to say, but not a success; the exit code.
     Exit(i32),
 }
@@ -90,11 +92,11 @@ impl Error {
         match self {
             Error::Server(status) if status.reason.is_empty() => format!("Error from server: {}", status.message),
             Error::Server(status) if status.reason == "Unauthorized" => {
-                "error: You must be logged in to the server (Unauthorized)".to_owned()
+                format!("error: You must be logged in to the server ({})", status.message)
             }
             Error::Server(status) if status.reason == "Invalid" => invalid(status),
             Error::Server(status) => format!("Error from server ({}): {}", status.reason, status.message),
-            Error::Connection(text) | Error::Plain(text) => text.clone(),
+            Error::Connection(text) | Error::Plain(text) | Error::Ended(text, _) => text.clone(),
             Error::Message(text) => format!("error: {text}"),
             Error::Many(all) => {
                 // Among several, none is led in by `error: `.
@@ -108,13 +110,21 @@ impl Error {
         }
     }
 
+    /// What the process ends with.
+    pub fn code(&self) -> i32 {
+        match self {
+            Error::Exit(code) | Error::Ended(_, code) => *code,
+            _ => 1,
+        }
+    }
+
     /// Print it; the exit code.
     pub fn report(&self) -> i32 {
-        if let Error::Exit(code) = self {
-            return *code;
+        if !matches!(self, Error::Exit(_)) {
+            let text = self.text();
+            eprint!("{text}{}", if text.ends_with('\n') { "" } else { "\n" });
         }
-        eprintln!("{}", self.text());
-        1
+        self.code()
     }
 }
 

@@ -7,7 +7,7 @@ use kube::client::Body;
 use serde_json::Value;
 use std::{
     sync::atomic::{AtomicU8, AtomicUsize, Ordering},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 pub const JSON: &str = "application/json";
@@ -15,6 +15,8 @@ pub const JSON: &str = "application/json";
 pub const TABLE: &str = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json";
 /// Larger answers are refused: no list comes in pieces that large.
 const MAX_ANSWER_BYTES: usize = 1 << 30;
+/// A server that asks to be asked again later is asked that often again: as often as client-go does.
+const MAX_RETRIES: usize = 10;
 
 /// Warnings that came so far.
 static WARNINGS: AtomicUsize = AtomicUsize::new(0);
@@ -40,6 +42,7 @@ fn warning_text(header: &str) -> String {
 static VERBOSITY: AtomicU8 = AtomicU8::new(0);
 /// From these on, requests, their headers, and bodies are logged: upstream's levels.
 const REQUESTS: u8 = 6;
+const RETRIES: u8 = 4;
 const HEADERS: u8 = 7;
 const BODIES: u8 = 8;
 
@@ -117,9 +120,13 @@ impl Api {
     /// # Errors
     /// The server is not there, or answers with an error.
     pub async fn send(&self, request: Request<Body>) -> Result<Response<Body>> {
-        let trace = Trace::of(&request, &self.server);
-        let response = self.client.send(request).await.map_err(|error| self.unreachable(&error))?;
-        trace.tell(&response);
+        let subject = subject(request.method(), request.uri().path());
+        self.answer(request, &subject).await
+    }
+
+    /// As [`Api::send`]; `subject` is what is said of the request where the server says nothing.
+    async fn answer(&self, request: Request<Body>, subject: &str) -> Result<Response<Body>> {
+        let response = self.patiently(request).await?;
         for warning in response.headers().get_all(header::WARNING) {
             WARNINGS.fetch_add(1, Ordering::Relaxed);
             eprintln!("Warning: {}", warning_text(warning.to_str().unwrap_or_default()));
@@ -128,8 +135,30 @@ impl Api {
             return Ok(response);
         }
         let code = response.status().as_u16();
+        let kind = response.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+        let is_text = kind.is_none_or(|kind| kind.starts_with("text/"));
         let body = self.collect(response).await?;
-        Err(Error::Server(Box::new(status(code, &body))))
+        Err(Error::Server(Box::new(status(code, &body, is_text, subject))))
+    }
+
+    /// The answer, asked for again for as long as the server says when to come back.
+    async fn patiently(&self, request: Request<Body>) -> Result<Response<Body>> {
+        let (parts, body) = request.into_parts();
+        for attempt in 1..=MAX_RETRIES {
+            let Some(copy) = body.try_clone() else { break };
+            let response = self.once(Request::from_parts(parts.clone(), copy)).await?;
+            let Some(seconds) = retry_after(&response) else { return Ok(response) };
+            log(RETRIES, || format!("\"Got a Retry-After response\" delay=\"{seconds}s\" attempt={attempt}"));
+            tokio::time::sleep(Duration::from_secs(seconds)).await;
+        }
+        self.once(Request::from_parts(parts, body)).await
+    }
+
+    async fn once(&self, request: Request<Body>) -> Result<Response<Body>> {
+        let trace = Trace::of(&request, &self.server);
+        let response = self.client.send(request).await.map_err(|error| self.unreachable(&error))?;
+        trace.tell(&response);
+        Ok(response)
     }
 
     fn unreachable(&self, error: &kube::Error) -> Error {
@@ -193,7 +222,7 @@ impl Api {
     /// As [`Api::send`].
     pub async fn get_raw(&self, path: &str) -> Result<Bytes> {
         let request = request(Method::GET, path, JSON, "application/json, */*", Body::empty())?;
-        self.collect(self.send(request).await?).await
+        self.collect(self.answer(request, "").await?).await
     }
 
     /// A JSON body sent; the answer as it comes.
@@ -202,7 +231,7 @@ impl Api {
     /// As [`Api::send`].
     pub async fn post_raw(&self, path: &str, body: Vec<u8>) -> Result<Bytes> {
         let request = request(Method::POST, path, JSON, JSON, Body::from(body))?;
-        self.collect(self.send(request).await?).await
+        self.collect(self.answer(request, "").await?).await
     }
 
     /// As [`Api::post_raw`], with DELETE and no body.
@@ -211,7 +240,7 @@ impl Api {
     /// As [`Api::send`].
     pub async fn delete_raw(&self, path: &str) -> Result<Bytes> {
         let request = request(Method::DELETE, path, JSON, JSON, Body::empty())?;
-        self.collect(self.send(request).await?).await
+        self.collect(self.answer(request, "").await?).await
     }
 
     /// As [`Api::post_raw`], with PUT.
@@ -220,7 +249,7 @@ impl Api {
     /// As [`Api::send`].
     pub async fn put_raw(&self, path: &str, body: Vec<u8>) -> Result<Bytes> {
         let request = request(Method::PUT, path, JSON, JSON, Body::from(body))?;
-        self.collect(self.send(request).await?).await
+        self.collect(self.answer(request, "").await?).await
     }
 
     /// # Errors
@@ -267,38 +296,85 @@ fn request(method: Method, path: &str, content_type: &str, accept: &str, body: B
     builder.body(body).map_err(|e| Error::message(format!("{path}: {e}")))
 }
 
+/// The seconds after which a server that cannot answer now wants to be asked again.
+fn retry_after(response: &Response<Body>) -> Option<u64> {
+    let code = response.status();
+    if code != http::StatusCode::TOO_MANY_REQUESTS && !code.is_server_error() {
+        return None;
+    }
+    response.headers().get(header::RETRY_AFTER)?.to_str().ok()?.parse().ok()
+}
+
+/// Verb, resource and name of a request, as client-go says them: `get deployments.apps web`.
+fn subject(method: &Method, path: &str) -> String {
+    let pieces: Vec<&str> = path.split('/').filter(|piece| !piece.is_empty()).collect();
+    let (group, rest) = match pieces.as_slice() {
+        ["api", _, rest @ ..] => ("", rest),
+        ["apis", group, _, rest @ ..] => (*group, rest),
+        _ => return String::new(),
+    };
+    let rest = match rest {
+        // These are of the namespace itself.
+        ["namespaces", _, "status" | "finalize"] => rest,
+        ["namespaces", _, inner @ ..] if !inner.is_empty() => inner,
+        _ => rest,
+    };
+    let Some((resource, names)) = rest.split_first() else { return String::new() };
+    let dot = if group.is_empty() { "" } else { "." };
+    let name = names.first().map(|name| format!(" {name}")).unwrap_or_default();
+    format!("{} {resource}{dot}{group}{name}", method.as_str().to_lowercase())
+}
+
 /// What is said of an answer that is no `Status`: reason and message.
-fn generic(code: u16, body: &[u8]) -> Option<(&'static str, String)> {
-    let text = String::from_utf8_lossy(body);
+///
+/// Source: `NewGenericServerResponse` of `k8s.io/apimachinery/pkg/api/errors`.
+fn generic(code: u16, text: &str) -> Option<(&'static str, String)> {
+    let said = |instead: &str| if text == UNKNOWN { instead.to_owned() } else { text.to_owned() };
     Some(match code {
+        400 => ("BadRequest", "the server rejected our request for an unknown reason".into()),
         401 => ("Unauthorized", "the server has asked for the client to provide credentials".into()),
+        403 => ("Forbidden", text.to_owned()),
         404 => ("NotFound", "the server could not find the requested resource".into()),
         405 => ("MethodNotAllowed", "the server does not allow this method on the requested resource".into()),
-        500 => (
-            "InternalError",
-            format!("an error on the server ({:?}) has prevented the request from succeeding", text.trim()),
+        406 => ("NotAcceptable", said("the server was unable to respond with a content type that the client supports")),
+        409 => ("Conflict", "the server reported a conflict".into()),
+        415 => (
+            "UnsupportedMediaType",
+            said("the server was unable to respond with a content type that the client supports"),
         ),
+        422 => ("Invalid", "the server rejected our request due to an error in our request".into()),
+        429 => {
+            ("TooManyRequests", "the server has received too many requests and has asked us to try again later".into())
+        }
         503 => ("ServiceUnavailable", "the server is currently unable to handle the request".into()),
         504 => (
             "Timeout",
             "the server was unable to return a response in the time allotted, but may still be processing the request"
                 .into(),
         ),
+        500.. => {
+            ("InternalError", format!("an error on the server ({text:?}) has prevented the request from succeeding"))
+        }
         _ => return None,
     })
 }
 
+/// What stands for a body that is not for people to read.
+const UNKNOWN: &str = "unknown";
+
 /// What an error answer says; servers behind proxies do not always answer with a `Status`.
-fn status(code: u16, body: &[u8]) -> Status {
+fn status(code: u16, body: &[u8], is_text: bool, subject: &str) -> Status {
     let value: Value = serde_json::from_slice(body).unwrap_or_default();
     let text = |field: &str| value[field].as_str().unwrap_or_default().to_owned();
+    let plain = String::from_utf8_lossy(body);
     if value["kind"] != "Status"
-        && let Some((reason, message)) = generic(code, body)
+        && let Some((reason, message)) = generic(code, if is_text { plain.trim() } else { UNKNOWN })
     {
+        let message = if subject.is_empty() { message } else { format!("{message} ({subject})") };
         return Status { code, reason: reason.into(), message, body: value };
     }
     let message = match text("message") {
-        empty if empty.is_empty() => match String::from_utf8_lossy(body).trim() {
+        empty if empty.is_empty() => match plain.trim() {
             "" => format!("the server responded with the status code {code}"),
             plain => plain.to_owned(),
         },
@@ -405,6 +481,98 @@ pub fn header_key(key: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A server that gives one answer to everything; its URL, and how often it was asked.
+    async fn server(answer: &'static str) -> (String, std::sync::Arc<AtomicUsize>) {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let url = format!("http://{}", listener.local_addr().expect("bound"));
+        let asked = std::sync::Arc::new(AtomicUsize::new(0));
+        let count = asked.clone();
+        tokio::spawn(async move {
+            while let Ok((mut connection, _)) = listener.accept().await {
+                let mut head = Vec::new();
+                while !head.ends_with(b"\r\n\r\n") {
+                    head.push(connection.read_u8().await.unwrap_or(b'\n'));
+                }
+                count.fetch_add(1, Ordering::Relaxed);
+                let _ = connection.write_all(answer.as_bytes()).await;
+                let _ = connection.shutdown().await;
+            }
+        });
+        (url, asked)
+    }
+
+    #[tokio::test]
+    async fn only_who_says_when_is_asked_again() {
+        let cases = [
+            (
+                "503 Service Unavailable\r\n",
+                1,
+                "Error from server (ServiceUnavailable): the server is currently unable to handle the request (get configmaps x)",
+            ),
+            (
+                "429 Too Many Requests\r\n",
+                1,
+                "Error from server (TooManyRequests): the server has received too many requests and has asked us to try again \
+                 later (get configmaps x)",
+            ),
+            (
+                "504 Gateway Timeout\r\n",
+                1,
+                "Error from server (Timeout): the server was unable to return a response in the time allotted, but may still be \
+                 processing the request (get configmaps x)",
+            ),
+            (
+                "502 Bad Gateway\r\nContent-Type: application/json\r\n",
+                1,
+                "Error from server (InternalError): an error on the server (\"unknown\") has prevented the request from \
+                 succeeding (get configmaps x)",
+            ),
+            (
+                "503 Service Unavailable\r\nRetry-After: 0\r\n",
+                1 + MAX_RETRIES,
+                "Error from server (ServiceUnavailable): the server is currently unable to handle the request (get configmaps x)",
+            ),
+            (
+                "404 Not Found\r\nRetry-After: 0\r\n",
+                1,
+                "Error from server (NotFound): the server could not find the requested resource (get configmaps x)",
+            ),
+        ];
+        for (answer, times, want) in cases {
+            let answer: &'static str =
+                Box::leak(format!("HTTP/1.1 {answer}Content-Length: 0\r\nConnection: close\r\n\r\n").into_boxed_str());
+            let (url, asked) = server(answer).await;
+            let global = crate::global::Global {
+                kubeconfig: Some("/dev/null".into()),
+                server: Some(url),
+                ..crate::global::Global::default()
+            };
+            let context = crate::Context::new(global, Box::new(std::io::sink()));
+            let api = context.api().await.expect("a client");
+            let error = api.get("/api/v1/namespaces/default/configmaps/x").await.expect_err(answer);
+            assert_eq!(error.text(), want);
+            assert_eq!(asked.load(Ordering::Relaxed), times, "{answer}");
+        }
+    }
+
+    #[test]
+    fn requests_are_told_of_by_their_paths() {
+        let cases = [
+            ("/api/v1/pods", "get pods"),
+            ("/api/v1/namespaces", "get namespaces"),
+            ("/api/v1/namespaces/a", "get namespaces a"),
+            ("/api/v1/namespaces/a/finalize", "get namespaces a"),
+            ("/api/v1/namespaces/a/pods/x/log", "get pods x"),
+            ("/apis/apps/v1/namespaces/a/deployments/web", "get deployments.apps web"),
+            ("/apis/apps/v1", ""),
+            ("/version", ""),
+        ];
+        for (path, want) in cases {
+            assert_eq!(subject(&Method::GET, path), want, "{path}");
+        }
+    }
 
     #[test]
     fn queries_are_escaped() {

@@ -37,7 +37,13 @@ pub async fn main(words: Vec<OsString>) -> i32 {
 
 /// As [`main`], with the output of commands (not of help) going elsewhere.
 pub async fn run(words: Vec<OsString>, out: Box<dyn Write + Send>) -> i32 {
-    let words = usage::without_help_word(words);
+    let words = match usage::flags_behind_command(usage::without_help_word(words)) {
+        Ok(words) => words,
+        Err(flag) => {
+            eprintln!("Error: flags cannot be placed before plugin name: {flag}");
+            return 1;
+        }
+    };
     let matches = match commands::command().no_binary_name(true).try_get_matches_from(&words) {
         Ok(matches) => matches,
         Err(error) => {

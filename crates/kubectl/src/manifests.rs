@@ -114,12 +114,12 @@ pub async fn read_sourced(context: &Context, matches: &ArgMatches) -> Result<(Ve
         if file == "-" {
             let mut text = String::new();
             std::io::stdin().take(MAX_BYTES).read_to_string(&mut text)?;
-            errors.extend(parse(&text, "STDIN", &mut found).err());
+            parse(&text, "STDIN", &mut found, &mut errors);
             continue;
         }
         if file.starts_with("http://") || file.starts_with("https://") {
             let text = context.fetch(file).await?;
-            errors.extend(parse(&text, file, &mut found).err());
+            parse(&text, file, &mut found, &mut errors);
             continue;
         }
         let path = Path::new(file);
@@ -133,7 +133,7 @@ pub async fn read_sourced(context: &Context, matches: &ArgMatches) -> Result<(Ve
             }
             let text = fs::read_to_string(&path)
                 .map_err(|e| Error::message(format!("open {}: {}", path.display(), go_text(&e))))?;
-            errors.extend(parse(&text, &path.display().to_string(), &mut found).err());
+            parse(&text, &path.display().to_string(), &mut found, &mut errors);
         }
     }
     Ok((found, errors))
@@ -161,8 +161,15 @@ fn expand(path: &Path, recursive: bool, depth: usize) -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// The documents of one file; what stands before a mistake is kept.
-fn parse(text: &str, name: &str, objects: &mut Vec<Manifest>) -> Result<()> {
+/// The documents of one file. A document that cannot be decoded is told of and left out; one that cannot be parsed ends
+/// the file, and what stands before it counts.
+fn parse(text: &str, name: &str, objects: &mut Vec<Manifest>, errors: &mut Vec<Error>) {
+    if let Err(last) = parse_each(text, name, objects, errors) {
+        errors.push(last);
+    }
+}
+
+fn parse_each(text: &str, name: &str, objects: &mut Vec<Manifest>, errors: &mut Vec<Error>) -> Result<()> {
     let refused = |e: String| Error::message(format!("error parsing {name}: {e}"));
     if text.trim_start().starts_with('{') {
         for value in serde_json::Deserializer::from_str(text).into_iter::<Value>() {
@@ -174,7 +181,7 @@ fn parse(text: &str, name: &str, objects: &mut Vec<Manifest>) -> Result<()> {
                     }
                 })
             })?;
-            accept(value, name, objects)?;
+            accept(value, name, objects, errors)?;
         }
         return Ok(());
     }
@@ -182,7 +189,7 @@ fn parse(text: &str, name: &str, objects: &mut Vec<Manifest>) -> Result<()> {
         let (value, _) = apimachinery::codec::yaml::parse_tolerant(document)
             .map_err(|e| refused(format!("error converting YAML to JSON: {}", yaml_mistake(&e.to_string()))))?;
         if !value.is_null() {
-            accept(value, name, objects)?;
+            accept(value, name, objects, errors)?;
         }
     }
     Ok(())
@@ -205,7 +212,7 @@ fn documents(text: &str) -> Vec<&str> {
     found
 }
 
-fn accept(value: Value, name: &str, objects: &mut Vec<Manifest>) -> Result<()> {
+fn accept(value: Value, name: &str, objects: &mut Vec<Manifest>, errors: &mut Vec<Error>) -> Result<()> {
     if !value.is_object() {
         return Err(Error::message(format!(
             "error validating \"{name}\": error validating data: invalid object to validate; if you choose to ignore these \
@@ -223,10 +230,11 @@ fn accept(value: Value, name: &str, objects: &mut Vec<Manifest>) -> Result<()> {
         });
         // Go maps have no order: any of the wrong ones may be told of.
         if let Some(kind) = kinds.into_iter().next() {
-            return Err(Error::message(format!(
+            errors.push(Error::message(format!(
                 "unable to decode \"{name}\": json: cannot unmarshal {kind} into Go struct field ObjectMeta.metadata.{field} \
                  of type string"
             )));
+            return Ok(());
         }
     }
     unfold(value, name, objects);
@@ -273,22 +281,45 @@ fn unfold(object: Value, source: &str, objects: &mut Vec<Manifest>) {
 mod tests {
     use super::*;
 
+    /// The kinds that were found, and what is said of the rest.
+    fn parsed(text: &str, name: &str) -> (Vec<String>, Vec<String>) {
+        let (mut found, mut errors) = (Vec::new(), Vec::new());
+        parse(text, name, &mut found, &mut errors);
+        let kinds = found.iter().map(|m| m.object["kind"].as_str().unwrap_or_default().to_owned()).collect();
+        (kinds, errors.iter().map(Error::text).collect())
+    }
+
     #[test]
     fn what_stands_before_a_mistake_counts() {
-        let mut found = Vec::new();
-        let text = "kind: A\n---\n# nothing\n---\nkind: B\na: {b: c\nd: e}\n";
-        let error = parse(text, "x.yaml", &mut found).expect_err("broken").text();
-        assert_eq!(found.iter().map(|m| m.object["kind"].as_str().unwrap_or_default()).collect::<Vec<_>>(), ["A"]);
+        let (found, errors) =
+            parsed("kind: A\n---\n# nothing\n---\nkind: B\na: {b: c\nd: e}\n---\nkind: C\n", "x.yaml");
+        assert_eq!(found, ["A"]);
         assert!(
-            error.starts_with("error: error parsing x.yaml: error converting YAML to JSON: yaml: line 2: "),
-            "{error}"
+            errors.len() == 1
+                && errors[0].starts_with("error: error parsing x.yaml: error converting YAML to JSON: yaml: line 2: "),
+            "{errors:?}"
         );
-        let mut found = Vec::new();
-        parse("{\"kind\": \"A\"}\n{\"kind\": \"B\"}", "x.json", &mut found).expect("two objects");
-        assert_eq!(found.len(), 2);
-        assert_eq!(
-            parse("{\"kind\": ", "x.json", &mut found).expect_err("cut").text(),
-            "error: error parsing x.json: unexpected EOF"
-        );
+        assert_eq!(parsed("{\"kind\": \"A\"}\n{\"kind\": \"B\"}", "x.json").0, ["A", "B"]);
+        assert_eq!(parsed("{\"kind\": ", "x.json").1, ["error: error parsing x.json: unexpected EOF"]);
+    }
+
+    #[test]
+    fn what_cannot_be_decoded_is_left_out_alone() {
+        let cases = [
+            ("labels: {a: y}", "bool", "labels"),
+            ("labels: {a: true}", "bool", "labels"),
+            ("annotations: {a: 1}", "number", "annotations"),
+            ("annotations: {a: [b]}", "array", "annotations"),
+        ];
+        for (metadata, kind, field) in cases {
+            let text = format!("kind: A\n---\nkind: B\nmetadata: {{{metadata}}}\n---\nkind: C\n");
+            let (found, errors) = parsed(&text, "x.yaml");
+            assert_eq!(found, ["A", "C"], "{metadata}");
+            let want = format!(
+                "error: unable to decode \"x.yaml\": json: cannot unmarshal {kind} into Go struct field \
+                 ObjectMeta.metadata.{field} of type string"
+            );
+            assert_eq!(errors, [want], "{metadata}");
+        }
     }
 }

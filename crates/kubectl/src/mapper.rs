@@ -87,6 +87,11 @@ fn texts(value: &Value) -> Vec<String> {
 }
 
 impl Mapper {
+    #[cfg(test)]
+    pub fn of(resources: Vec<Resource>) -> Self {
+        Mapper { resources }
+    }
+
     /// Ask the server.
     ///
     /// # Errors
@@ -209,6 +214,30 @@ impl Mapper {
         })
     }
 
+    /// The resource of a name, in a group or (preferred ones first) in any; a group may be said by how it begins.
+    pub fn named(&self, name: &str, group: &str) -> Option<&Resource> {
+        let lower = name.to_lowercase();
+        let candidates = || self.resources.iter().filter(|r| r.is_called(&lower));
+        let preferred = |fits: &dyn Fn(&Resource) -> bool| {
+            candidates().find(|r| r.preferred && fits(r)).or_else(|| candidates().find(|r| fits(r)))
+        };
+        if group.is_empty() {
+            return preferred(&|_| true);
+        }
+        preferred(&|r| r.group == group).or_else(|| preferred(&|r| r.group.starts_with(group)))
+    }
+
+    /// What else a short name could mean: of several resources that have it, the first is taken.
+    pub fn also(&self, word: &str) -> Vec<&Resource> {
+        let word = word.to_lowercase();
+        let named = |r: &&Resource| r.plural == word || r.singular == word || r.kind.to_lowercase() == word;
+        if self.resources.iter().any(|r| named(&r)) {
+            return Vec::new();
+        }
+        let short = |r: &&Resource| r.preferred && r.short_names.contains(&word);
+        self.resources.iter().filter(short).skip(1).collect()
+    }
+
     /// The resources of a category such as `all`; none when there is no such category.
     pub fn category(&self, word: &str) -> Vec<&Resource> {
         self.resources.iter().filter(|r| r.preferred && r.categories.iter().any(|c| c == word)).collect()
@@ -263,6 +292,16 @@ mod tests {
         }
         let error = mapper.resource("nothing").expect_err("unknown").text();
         assert_eq!(error, "error: the server doesn't have a resource type \"nothing\"");
+    }
+
+    #[test]
+    fn short_names_that_mean_several_things() {
+        let mapper = mapper();
+        let cases: [(&str, &[&str]); 4] =
+            [("ev", &["events.events.k8s.io"]), ("events", &[]), ("event", &[]), ("po", &[])];
+        for (word, want) in cases {
+            assert_eq!(mapper.also(word).iter().map(|r| r.qualified()).collect::<Vec<_>>(), want, "{word}");
+        }
     }
 
     #[test]

@@ -181,6 +181,10 @@ pub async fn from_words(context: &Context, words: &[String], all_namespaces: boo
     let mut found = Vec::new();
     for word in first.split(',').filter(|w| !w.is_empty()) {
         let category = mapper.category(word);
+        for other in mapper.also(word) {
+            let other = other.qualified();
+            eprintln!("Warning: short name \"{word}\" could also match lower priority resource {other}");
+        }
         let resources = if category.is_empty() { vec![mapper.resource(word)?] } else { category };
         for resource in resources {
             if names.is_empty() {

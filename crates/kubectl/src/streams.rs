@@ -95,7 +95,7 @@ pub async fn exec(
 ) -> Result<()> {
     let pods: Api<Pod> = Api::namespaced(context.client().await?, namespace);
     let process = pods.exec(pod, command, &streams.parameters(container)).await.map_err(refused)?;
-    connect(process, streams).await
+    connect(process, streams, false).await
 }
 
 /// Attach to a container's main process.
@@ -105,7 +105,7 @@ pub async fn exec(
 pub async fn attach(context: &Context, namespace: &str, pod: &str, container: &str, streams: Streams) -> Result<()> {
     let pods: Api<Pod> = Api::namespaced(context.client().await?, namespace);
     let process = pods.attach(pod, &streams.parameters(container)).await.map_err(refused)?;
-    connect(process, streams).await
+    connect(process, streams, true).await
 }
 
 /// Attach to a container of a pod as `kubectl attach` does: the container decides about the terminal, and what is to be
@@ -145,8 +145,8 @@ pub async fn attach_to(context: &Context, pod: &Value, asked: &str, wanted: Stre
     })
 }
 
-/// Tie our own streams to the process's until it ends.
-async fn connect(mut process: AttachedProcess, streams: Streams) -> Result<()> {
+/// Tie our own streams to the process's until it ends. `redraw`: it has begun already, and its screen is not known.
+async fn connect(mut process: AttachedProcess, streams: Streams, redraw: bool) -> Result<()> {
     let raw = if streams.tty { RawTerminal::enter() } else { None };
     let status = process.take_status();
     if let Some(mut to) = process.stdin() {
@@ -157,7 +157,7 @@ async fn connect(mut process: AttachedProcess, streams: Streams) -> Result<()> {
         });
     }
     if let Some(sizes) = process.terminal_size() {
-        tokio::spawn(follow_size(sizes));
+        tokio::spawn(follow_size(sizes, redraw));
     }
     let (stdout, stderr) = (process.stdout(), process.stderr());
     let output = async {
@@ -183,15 +183,24 @@ async fn connect(mut process: AttachedProcess, streams: Streams) -> Result<()> {
     ended(status)
 }
 
+/// Sizes to tell of when the terminal is of this one. What is attached to may be waiting at its prompt: it draws that
+/// again when its size changes, so that it is first told of one that is too large.
+fn first_sizes(rows: u16, columns: u16, redraw: bool) -> Vec<TerminalSize> {
+    let size = |more: u16| TerminalSize { height: rows.saturating_add(more), width: columns.saturating_add(more) };
+    if redraw { vec![size(1), size(0)] } else { vec![size(0)] }
+}
+
 /// Tell the process how large our terminal is, now and when that changes.
-async fn follow_size(mut sizes: futures::channel::mpsc::Sender<TerminalSize>) {
+async fn follow_size(mut sizes: futures::channel::mpsc::Sender<TerminalSize>, mut redraw: bool) {
     use futures::SinkExt;
     let Ok(mut changed) = signal(SignalKind::window_change()) else { return };
     loop {
-        if let Ok(size) = termios::tcgetwinsize(std::io::stdout())
-            && sizes.send(TerminalSize { height: size.ws_row, width: size.ws_col }).await.is_err()
-        {
-            return;
+        if let Ok(size) = termios::tcgetwinsize(std::io::stdout()) {
+            for size in first_sizes(size.ws_row, size.ws_col, std::mem::take(&mut redraw)) {
+                if sizes.send(size).await.is_err() {
+                    return;
+                }
+            }
         }
         if changed.recv().await.is_none() {
             return;
@@ -216,20 +225,30 @@ fn ended(status: Option<Status>) -> Result<()> {
     }
 }
 
+/// `--pod-running-timeout`.
+///
+/// # Errors
+/// It is no duration.
+pub fn patience(matches: &ArgMatches) -> Result<Duration> {
+    apimachinery::duration::parse(&text(matches, "pod-running-timeout")).map_err(|e| Error::message(e.to_string()))
+}
+
 /// `kubectl run --attach`: wait for the pod, then attach; if it has ended already, its log says what it did.
 ///
 /// # Errors
 /// It does not run in time, or as [`attach`].
 pub async fn attach_when_running(context: &Context, matches: &ArgMatches, pod: &Value) -> Result<()> {
     let target = select::of_object(context, pod).await?;
-    let patience = apimachinery::duration::parse(&text(matches, "pod-running-timeout"))
-        .map_err(|e| Error::message(e.to_string()))?;
+    let patience = patience(matches)?;
     let api = context.api().await?;
     let seen = async {
         loop {
             let pod = api.get(&target.path()).await?;
+            let conditions = pod["status"]["conditions"].as_array();
+            let ready = conditions.into_iter().flatten().any(|c| c["type"] == "Ready" && c["status"] == "True");
             match pod["status"]["phase"].as_str() {
-                Some("Running" | "Succeeded" | "Failed") => return Ok::<_, Error>(pod),
+                Some("Succeeded" | "Failed") => return Ok::<_, Error>(pod),
+                Some("Running") if ready => return Ok(pod),
                 _ => tokio::time::sleep(Duration::from_millis(100)).await,
             }
         }
@@ -249,5 +268,19 @@ pub async fn attach_when_running(context: &Context, matches: &ArgMatches, pod: &
             log().await
         }
         done => done,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_attached_to_is_made_to_draw_itself_again() {
+        let cases = [(false, vec![(24, 80)]), (true, vec![(25, 81), (24, 80)])];
+        for (redraw, want) in cases {
+            let sizes = first_sizes(24, 80, redraw);
+            assert_eq!(sizes.iter().map(|size| (size.height, size.width)).collect::<Vec<_>>(), want);
+        }
     }
 }

@@ -70,6 +70,45 @@ pub fn without_help_word(mut words: Vec<OsString>) -> Vec<OsString> {
     words
 }
 
+/// Flags before the command are the command's, wherever they stand: `-o name get pods` is `get -o name pods`.
+///
+/// Which words before the command are flags' values is guessed as cobra does: those behind a flag that is not known to
+/// stand alone, and of the flags only those of all commands are known.
+///
+/// # Errors
+/// The word in the command's place is none; the first flag.
+pub fn flags_behind_command(words: Vec<OsString>) -> Result<Vec<OsString>, String> {
+    let texts: Vec<String> = words.iter().map(|word| word.to_string_lossy().into_owned()).collect();
+    let Some(first) = texts.first().filter(|word| word.starts_with('-')) else { return Ok(words) };
+    let root = commands::command();
+    let alone = |flag: &str| {
+        let known = root.get_arguments().find(|arg| {
+            arg.get_long().is_some_and(|long| flag == format!("--{long}"))
+                || arg.get_short().is_some_and(|short| flag == format!("-{short}"))
+        });
+        ["-h", "--help"].contains(&flag) || known.is_some_and(clap::Arg::is_require_equals_set)
+    };
+    let mut at = 0;
+    while let Some(word) = texts.get(at).filter(|word| word.starts_with('-')) {
+        if word == "--" {
+            return Ok(words);
+        }
+        let takes_next = (word.starts_with("--") || word.len() == 2) && !word.contains('=') && !alone(word);
+        at += if takes_next { 2 } else { 1 };
+    }
+    let Some(command) = texts.get(at) else { return Ok(words) };
+    if !commands::is_known(command) && root.find_subcommand(command).is_none() {
+        return Err(first.clone());
+    }
+    let mut end = at;
+    let mut inner = &root;
+    while let Some(next) = texts.get(end).and_then(|word| inner.find_subcommand(word)) {
+        inner = next;
+        end += 1;
+    }
+    Ok([&words[at..end], &words[..at], &words[end..]].concat())
+}
+
 /// The command that the words name: `kubectl create deployment`, and whether it is a group of commands.
 fn path(words: &[String]) -> (String, bool) {
     let root = commands::command();
@@ -246,6 +285,31 @@ fn edits(one: &str, other: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn flags_may_stand_before_the_command() {
+        let cases = [
+            ("get pods -o name", Ok("get pods -o name")),
+            ("-o name get ns", Ok("get -o name ns")),
+            ("-l a=b get pods", Ok("get -l a=b pods")),
+            ("--tail 1 logs x -- y", Ok("logs --tail 1 x -- y")),
+            ("-it exec x -- true", Ok("exec -it x -- true")),
+            ("-n a create deployment web --image=x", Ok("create deployment -n a web --image=x")),
+            ("--match-server-version -o name get ns", Ok("get --match-server-version -o name ns")),
+            ("--help get", Ok("get --help")),
+            ("-A get pods", Err("-A")),
+            ("-n default nothing", Err("-n")),
+            ("-A", Ok("-A")),
+            ("-n", Ok("-n")),
+        ];
+        for (line, want) in cases {
+            let words = line.split(' ').map(OsString::from).collect();
+            let got = flags_behind_command(words).map(|words| {
+                words.iter().map(|word| word.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ")
+            });
+            assert_eq!(got.as_deref().map_err(String::as_str), want, "{line}");
+        }
+    }
 
     #[test]
     fn mistakes_are_worded_as_the_official_ones() {

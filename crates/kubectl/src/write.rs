@@ -179,7 +179,15 @@ impl<'a> Writer<'a> {
     ///
     /// # Errors
     /// Nobody reads.
-    pub fn report(&self, resource: &Resource, mut object: Value, what: &str) -> Result<()> {
+    pub fn report(&self, resource: &Resource, object: Value, what: &str) -> Result<()> {
+        self.tell(resource, object, &format!("{what}{}", self.dry_run.suffix()))
+    }
+
+    /// As [`Self::report`], without a word about dry runs.
+    ///
+    /// # Errors
+    /// Nobody reads.
+    pub fn tell(&self, resource: &Resource, mut object: Value, what: &str) -> Result<()> {
         if !self.show_managed_fields {
             printers::strip_managed_fields(&mut object);
         }
@@ -187,7 +195,7 @@ impl<'a> Writer<'a> {
             gathered.push(object);
             return Ok(());
         }
-        printers::changed(self.context, &self.format, resource, &object, &format!("{what}{}", self.dry_run.suffix()))
+        printers::changed(self.context, &self.format, resource, &object, what)
     }
 
     /// As [`Self::report`], for commands that know the object's type: its JSON has the order of Go's structures.
@@ -219,10 +227,19 @@ impl<'a> Writer<'a> {
             self.report_typed(&resource, object.clone(), "created")?;
             return Ok(object);
         }
-        let target = select::of_object(self.context, &object).await?;
-        let created = self.create(&target, &object).await.map_err(|error| explain(error, &object))?;
+        let (target, created) = self.create_made(&object).await?;
         self.report_typed(&target.resource, created.clone(), "created")?;
         Ok(created)
+    }
+
+    /// As [`Self::create_generated`], on the server and without a word.
+    ///
+    /// # Errors
+    /// The server refuses it.
+    pub async fn create_made(&self, object: &Value) -> Result<(Target, Value)> {
+        let target = select::of_object(self.context, object).await?;
+        let created = self.create(&target, object).await.map_err(|error| explain(error, object))?;
+        Ok((target, created))
     }
 }
 
@@ -269,6 +286,13 @@ pub fn remember_applied(object: &mut Value) -> Result<()> {
     Ok(())
 }
 
+/// As [`remember_applied`], for an object that a command made: it has the order of Go's structures, and no annotations
+/// that nobody gave it.
+pub fn remember_made(object: &mut Value) {
+    let text = printers::compact_typed(object);
+    object["metadata"]["annotations"][LAST_APPLIED] = format!("{text}\n").into();
+}
+
 /// What to set, and what to remove.
 pub type Pairs = (Vec<(String, String)>, Vec<String>);
 
@@ -286,4 +310,22 @@ pub fn pairs(words: &[String]) -> Result<Pairs> {
         }
     }
     Ok((set, removed))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn what_was_made_is_remembered_in_the_order_of_go() {
+        let mut object = json!({"apiVersion": "v1", "data": {"b": "1", "a": "<"}, "kind": "ConfigMap", "metadata": {
+            "labels": {"x": "y"}, "name": "cm"}});
+        remember_made(&mut object);
+        assert_eq!(
+            object["metadata"]["annotations"][LAST_APPLIED],
+            "{\"kind\":\"ConfigMap\",\"apiVersion\":\"v1\",\"metadata\":{\"name\":\"cm\",\"labels\":{\"x\":\"y\"}},\
+             \"data\":{\"a\":\"\\u003c\",\"b\":\"1\"}}\n"
+        );
+    }
 }

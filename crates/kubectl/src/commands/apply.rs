@@ -83,10 +83,11 @@ impl Command for Apply {
         writer.gather();
         let mut errors = unread;
         let mut seen = prune::Seen::default();
+        let force = Force { wanted: flag(matches, "force"), grace: grace(matches) };
         for manifest in manifests {
             let applied = match server_side {
                 true => server(&writer, manifest, flag(matches, "force-conflicts")).await,
-                false => client(&writer, manifest, flag(matches, "force")).await,
+                false => client(&writer, manifest, force).await,
             };
             match applied {
                 Ok((target, object)) => seen.add(&target, &object),
@@ -119,6 +120,11 @@ fn check_flags(matches: &ArgMatches, server_side: bool) -> Result<()> {
     Err(Error::message(refused))
 }
 
+/// `--grace-period`.
+pub(super) fn grace(matches: &ArgMatches) -> i64 {
+    matches.get_one::<i64>("grace-period").copied().unwrap_or(-1)
+}
+
 /// What was applied, and what the server made of it.
 type Applied = (Target, Value);
 
@@ -137,7 +143,14 @@ async fn server(writer: &Writer<'_>, manifest: Manifest, force: bool) -> Result<
     Ok((target, applied))
 }
 
-async fn client(writer: &Writer<'_>, manifest: Manifest, force: bool) -> Result<Applied> {
+/// `--force`, and `--grace-period` for what it deletes.
+#[derive(Clone, Copy)]
+struct Force {
+    wanted: bool,
+    grace: i64,
+}
+
+async fn client(writer: &Writer<'_>, manifest: Manifest, force: Force) -> Result<Applied> {
     let target = manifests::target(writer.context, &manifest, writer.validates()).await?;
     let Manifest { source, mut object } = manifest;
     if object["metadata"]["generateName"].is_string() && target.name.is_none() {
@@ -177,7 +190,7 @@ async fn update(
     object: &Value,
     current: Value,
     source: &str,
-    force: bool,
+    force: Force,
 ) -> Result<Value> {
     let annotation = current["metadata"]["annotations"][LAST_APPLIED].as_str();
     if annotation.is_none() {
@@ -190,18 +203,18 @@ async fn update(
         );
     }
     let (kind, patch) = three_way(target, object, &current)?;
+    if patch.as_object().is_none_or(serde_json::Map::is_empty) {
+        writer.report(&target.resource, current.clone(), "unchanged")?;
+        return Ok(current);
+    }
     if writer.dry_run == DryRun::Client {
         let merged = super::patch::patched(current, kind, &patch, &target.resource)?;
         writer.report(&target.resource, merged.clone(), "configured")?;
         return Ok(merged);
     }
-    if patch.as_object().is_none_or(serde_json::Map::is_empty) {
-        writer.report(&target.resource, current.clone(), "unchanged")?;
-        return Ok(current);
-    }
     let applied = match writer.patch(target, kind, &patch).await {
-        Err(Error::Server(status)) if force && ["Conflict", "Invalid"].contains(&status.reason.as_str()) => {
-            replace(writer, target, object, &current).await?
+        Err(Error::Server(status)) if force.wanted && ["Conflict", "Invalid"].contains(&status.reason.as_str()) => {
+            replace(writer, target, object, &current, force.grace).await?
         }
         Err(error) if error.is_conflict() => return Err(error),
         applied => applied
@@ -211,10 +224,19 @@ async fn update(
     Ok(applied)
 }
 
+/// How `--force` and `--prune` delete; a negative time leaves it to the object.
+pub(super) fn deletion(grace: i64) -> Value {
+    let mut options = json!({"propagationPolicy": "Background"});
+    if grace >= 0 {
+        options["gracePeriodSeconds"] = json!(grace);
+    }
+    options
+}
+
 /// `--force`: delete the object and create it as the file says; what was there comes back when that fails.
-async fn replace(writer: &Writer<'_>, target: &Target, object: &Value, current: &Value) -> Result<Value> {
+async fn replace(writer: &Writer<'_>, target: &Target, object: &Value, current: &Value, grace: i64) -> Result<Value> {
     let api = writer.context.api().await?;
-    api.delete(&target.path(), &json!({"propagationPolicy": "Background"})).await?;
+    api.delete(&target.path(), &deletion(grace)).await?;
     let gone = async {
         while api.get(&target.path()).await.is_ok() {
             tokio::time::sleep(LOOK_AGAIN).await;
@@ -280,4 +302,21 @@ pub(super) fn three_way(target: &Target, object: &Value, current: &Value) -> Res
         }
         None => ("application/merge-patch+json", patch::three_way_merge(&original, object, current)),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_grace_period_is_for_what_is_deleted() {
+        let cases = [(-1, Value::Null), (0, json!(0)), (5, json!(5))];
+        for (given, want) in cases {
+            let words = ["apply".to_owned(), "-f=x".to_owned(), format!("--grace-period={given}")];
+            let matches = super::super::command().no_binary_name(true).get_matches_from(words);
+            assert_eq!(super::super::refused(&matches), None);
+            let apply = matches.subcommand_matches("apply").expect("apply");
+            assert_eq!(deletion(grace(apply))["gracePeriodSeconds"], want);
+        }
+    }
 }

@@ -97,6 +97,7 @@ impl Command for Cp {
 /// A container that commands run in.
 struct Remote {
     pods: Api<Pod>,
+    namespace: String,
     name: String,
     container: String,
 }
@@ -113,7 +114,13 @@ impl Remote {
         let asked = text(matches, "container");
         pods::tell_default(&object, &asked);
         let container = pods::container(&object, &asked);
-        Ok(Remote { pods: Api::namespaced(context.client().await?, &namespace), name: pod.1.clone(), container })
+        let pods = Api::namespaced(context.client().await?, &namespace);
+        Ok(Remote { pods, namespace, name: pod.1.clone(), container })
+    }
+
+    /// How to get an archive without us.
+    fn by_hand(&self, from: &str) -> String {
+        format!("kubectl exec -n {:?} {:?} -- tar cf - {from:?} | tar xf -", self.namespace, self.name)
     }
 
     /// Run a command; its input from and its output to files.
@@ -124,7 +131,7 @@ impl Remote {
             .stdout(output.is_some())
             .stderr(true);
         let exec = self.pods.exec(&self.name, command.to_vec(), &parameters).await;
-        let mut process = exec.map_err(|e| Error::message(self.why(&e.to_string())))?;
+        let mut process = exec.map_err(|e| Error::message(e.to_string()))?;
         let status = process.take_status();
         let (stdin, stdout, stderr) = (process.stdin(), process.stdout(), process.stderr());
         let send = async {
@@ -157,23 +164,14 @@ impl Remote {
         };
         match status.filter(|s| s.status.as_deref() == Some("Failure")) {
             Some(status) => {
-                let message = status.message.unwrap_or_default();
-                Err(Error::message(self.why(&format!("{}{message}", complaint))))
+                eprint!("{complaint}");
+                Err(Error::message(status.message.unwrap_or_default().trim()))
             }
             None => {
                 eprint!("{complaint}");
                 Ok(())
             }
         }
-    }
-
-    /// A missing `tar` is what most often goes wrong.
-    fn why(&self, text: &str) -> String {
-        let missing = text.contains("not found") || text.contains("no such file");
-        if missing && text.contains("tar") {
-            return format!("container {:?} has no tar, which kubectl cp needs: {}", self.container, text.trim());
-        }
-        text.trim().to_owned()
     }
 }
 
@@ -220,14 +218,16 @@ async fn download(remote: &Remote, from: &str, to: &str) -> Result<()> {
     let prefix = PathBuf::from(trimmed.trim_start_matches('/'));
     let to = PathBuf::from(to);
     let to = if to.is_dir() { to.join(&base) } else { to };
-    let unpacked = tokio::task::spawn_blocking(move || unpack(archive, &prefix, &to));
+    let again = remote.by_hand(from);
+    let unpacked = tokio::task::spawn_blocking(move || unpack(archive, &prefix, &to, &again));
     unpacked.await.map_err(|e| Error::message(e.to_string()))?
 }
 
 /// Write what is under `prefix` to `to`. Links are left out: they may lead anywhere.
-fn unpack(mut archive: File, prefix: &Path, to: &Path) -> Result<()> {
+/// `by_hand`: how to copy them nevertheless.
+fn unpack(mut archive: File, prefix: &Path, to: &Path, by_hand: &str) -> Result<()> {
     archive.seek(SeekFrom::Start(0))?;
-    let mut found = false;
+    let (mut found, mut told) = (false, false);
     for entry in tar::Archive::new(archive).entries()? {
         let mut entry = entry?;
         let path = entry.path()?.into_owned();
@@ -259,10 +259,19 @@ fn unpack(mut archive: File, prefix: &Path, to: &Path) -> Result<()> {
                 file.set_permissions(std::fs::Permissions::from_mode(mode & 0o777))?;
             }
         } else {
-            eprintln!("warning: skipping symlink: {:?}", path.display());
+            let link = entry.link_name()?.unwrap_or_default().into_owned();
+            // How else to do it is said once.
+            let hint = if std::mem::replace(&mut told, true) { "" } else { by_hand };
+            eprintln!("{}", skipped(&place, &link, hint));
         }
     }
     if found { Ok(()) } else { Err(Error::message(format!("{}: the container sent nothing", prefix.display()))) }
+}
+
+/// What is said of a link that is left out.
+fn skipped(place: &Path, link: &Path, hint: &str) -> String {
+    let hint = if hint.is_empty() { String::new() } else { format!(" (consider using \"{hint}\")") };
+    format!("warning: skipping symlink: {:?} -> {:?}{hint}", place.display().to_string(), link.display().to_string())
 }
 
 #[cfg(test)]
@@ -285,6 +294,17 @@ mod tests {
         assert!(Place::parse("a/b/c:x").is_err());
     }
 
+    #[test]
+    fn links_are_told_of() {
+        let cases = [
+            ("", "warning: skipping symlink: \"out/l\" -> \"/etc/x\""),
+            ("do it", "warning: skipping symlink: \"out/l\" -> \"/etc/x\" (consider using \"do it\")"),
+        ];
+        for (hint, want) in cases {
+            assert_eq!(skipped(Path::new("out/l"), Path::new("/etc/x"), hint), want);
+        }
+    }
+
     #[tokio::test]
     async fn an_archive_is_unpacked_under_its_new_name() {
         let folder = tempfile::tempdir().expect("a folder");
@@ -294,7 +314,7 @@ mod tests {
         std::os::unix::fs::symlink("/etc/passwd", source.join("link")).expect("linked");
         let archive = pack(source, "var/data".into()).await.expect("packed");
         let target = folder.path().join("target");
-        unpack(archive, Path::new("var/data"), &target).expect("unpacked");
+        unpack(archive, Path::new("var/data"), &target, "").expect("unpacked");
         assert_eq!(std::fs::read_to_string(target.join("inner/file")).expect("there"), "content");
         assert!(!target.join("link").exists());
     }

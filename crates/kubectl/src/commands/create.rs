@@ -2,8 +2,9 @@
 use super::Command;
 use crate::{
     Context, Error, Result, generators, manifests,
-    select::{self, flag, text, words},
-    write::{self, Writer, remember_applied},
+    mapper::Mapper,
+    select::{self, flag, text},
+    write::{self, DryRun, Writer, remember_applied, remember_made},
 };
 use async_trait::async_trait;
 use clap::{Arg, ArgMatches, Command as Words};
@@ -48,16 +49,15 @@ impl Command for Create {
             if !from.is_empty() && !text(own, "image").is_empty() {
                 return Err(Error::message("either --image or --from must be specified"));
             }
-            let mut object = if from.is_empty() {
-                (generator.make)(inner)?
-            } else {
-                generators::job_of(own, &existing(context, &from).await?)?
+            let mut object = match name {
+                "role" => role(context, own, "Role").await?,
+                "clusterrole" => role(context, own, "ClusterRole").await?,
+                _ if from.is_empty() => (generator.make)(inner)?,
+                _ => generators::job_of(own, &existing(context, &from).await?)?,
             };
-            if ["role", "clusterrole"].contains(&name) {
-                check_rules(context, own).await?;
-            }
-            if flag(own, "save-config") {
-                remember_applied(&mut object)?;
+            // Of a service that is only printed, upstream remembers nothing.
+            if flag(own, "save-config") && (name != "service" || writer.dry_run != DryRun::Client) {
+                remember_made(&mut object);
             }
             writer.create_generated(object).await?;
             return Ok(());
@@ -111,39 +111,12 @@ async fn existing(context: &Context, word: &str) -> Result<Value> {
     }
 }
 
-/// Verbs that roles usually hold.
-const VERBS: [&str; 16] = [
-    "get",
-    "delete",
-    "list",
-    "create",
-    "update",
-    "patch",
-    "watch",
-    "proxy",
-    "redirect",
-    "deletecollection",
-    "use",
-    "bind",
-    "escalate",
-    "impersonate",
-    "approve",
-    "*",
-];
-
-/// What a role is about has to be there; unusual verbs are told of. The words alone suffice for a client-side dry run.
-async fn check_rules(context: &Context, matches: &ArgMatches) -> Result<()> {
-    for verb in words(matches, "verb").iter().filter(|verb| !VERBS.contains(&verb.as_str())) {
+/// A role. Resources are told by names of the server's, so that it is asked even for a client-side dry run.
+async fn role(context: &Context, matches: &ArgMatches, kind: &str) -> Result<Value> {
+    for verb in generators::unusual_verbs(matches) {
         eprintln!("Warning: '{verb}' is not a standard resource verb");
     }
-    if text(matches, "dry-run") == "client" {
-        return Ok(());
-    }
-    for word in words(matches, "resource").iter().filter(|word| *word != "*") {
-        let resource = word.split('/').next().unwrap_or(word);
-        if context.mapper().await?.resource(resource).is_err() {
-            return Err(Error::Plain(format!("the server doesn't have a resource type \"{resource}\"")));
-        }
-    }
-    Ok(())
+    let none = Mapper::default();
+    let mapper = if generators::needs_mapper(matches) { context.mapper().await? } else { &none };
+    generators::role(matches, kind, mapper)
 }

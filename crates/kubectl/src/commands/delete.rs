@@ -52,11 +52,9 @@ impl Command for Delete {
         }
         let call = Call::new(context, matches, api)?;
         let mut deleted = Vec::new();
-        let mut errors = Vec::new();
         // Selectors and `--all` become names: each deletion is told of.
         let mut targets: Vec<(Target, Option<String>)> = Vec::new();
         let (manifests, unread) = manifests::read_sourced(context, matches).await?;
-        Error::collect(unread)?;
         for manifest in manifests {
             targets.push((manifests::target(context, &manifest, false).await?, Some(manifest.source)));
         }
@@ -74,6 +72,7 @@ impl Command for Delete {
         if context.global.namespace.is_some() && targets.iter().any(|(target, _)| !target.resource.namespaced) {
             eprintln!("Warning: deleting cluster-scoped resources, not scoped to the provided namespace");
         }
+        let mut errors = Vec::new();
         for (target, source) in targets {
             match call.delete(&target).await {
                 Ok(object) => deleted.push((target, object)),
@@ -81,6 +80,8 @@ impl Command for Delete {
                 Err(error) => errors.push(error.during("deleting", source.as_deref())),
             }
         }
+        // What could be read is deleted before anything is said of the rest.
+        errors.extend(unread);
         if deleted.is_empty() && errors.is_empty() && !call.ignore_not_found {
             context.line("No resources found")?;
         }

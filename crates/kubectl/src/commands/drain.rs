@@ -139,6 +139,8 @@ impl Command for Drain {
                     remaining.iter().for_each(|name| eprintln!(" {name}"));
                     match error {
                         Error::Many(all) => errors.extend(all),
+                        // Told of as one of several, even when it is the only one.
+                        Error::Message(text) => errors.push(Error::Plain(text)),
                         one => errors.push(one),
                     }
                 }

@@ -63,7 +63,11 @@ pub async fn edit(text: &str, extension: &str) -> Result<(PathBuf, String)> {
     let shown = words.join(" ");
     match launch(&words, &path).await {
         Ok(status) if status.success() => {}
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+        // A name that is looked for in the path; a path of its own fails as a program does.
+        Err(error)
+            if error.kind() == std::io::ErrorKind::NotFound
+                && !words.first().is_some_and(|word| word.contains('/')) =>
+        {
             return Err(Error::message(format!("unable to launch the editor \"{shown}\"")));
         }
         _ => return Err(Error::message(format!("there was a problem with the editor \"{shown}\""))),

@@ -9,6 +9,16 @@ use clap::{Arg, ArgMatches, Command as Words};
 
 pub struct Explain;
 
+/// The version that was asked for has no such resource; `served`: it has others.
+fn unknown_version(version: &str, plural: &str, served: bool) -> Error {
+    let slash = if version.contains('/') { "" } else { "/" };
+    let resource = format!("{slash}{version}, Resource={plural}");
+    Error::message(match served {
+        true => format!("GVR ({resource}) not found in OpenAPI schema"),
+        false => format!("couldn't find resource for \"{resource}\""),
+    })
+}
+
 #[async_trait]
 impl Command for Explain {
     fn words(&self) -> Words {
@@ -67,9 +77,13 @@ impl Command for Explain {
         let version = text(matches, "api-version");
         let resource = match version.as_str() {
             "" => resource,
-            version => mapper.kind(version, &resource.kind).map_err(|_| {
-                Error::message(format!("couldn't find resource for \"{version}, Resource={}\"", resource.plural))
-            })?,
+            version => match mapper.kind(version, &resource.kind) {
+                Ok(resource) => resource,
+                Err(_) => {
+                    let served = mapper.all().iter().any(|known| known.group_version() == version);
+                    return Err(unknown_version(version, &resource.plural, served));
+                }
+            },
         };
         let document = openapi::document(context, resource).await?;
         let Some(kind) = document.kind(resource) else {
@@ -78,5 +92,22 @@ impl Command for Explain {
         let group = if resource.group.is_empty() { String::new() } else { format!("GROUP:      {}\n", resource.group) };
         context.print(format!("{group}KIND:       {}\nVERSION:    {}\n\n", resource.kind, resource.version))?;
         context.print(document.explain(kind, path, flag(matches, "recursive"))?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_without_the_resource() {
+        let cases = [
+            ("v2", false, "error: couldn't find resource for \"/v2, Resource=pods\""),
+            ("apps/v2", false, "error: couldn't find resource for \"apps/v2, Resource=pods\""),
+            ("apps/v1", true, "error: GVR (apps/v1, Resource=pods) not found in OpenAPI schema"),
+        ];
+        for (version, served, want) in cases {
+            assert_eq!(unknown_version(version, "pods", served).text(), want);
+        }
     }
 }

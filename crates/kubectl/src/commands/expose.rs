@@ -55,7 +55,9 @@ impl Command for Expose {
                 None => context.api().await?.get(&target.path()).await?,
             };
             let mut service = service(&object, matches)?;
-            if let Some(namespace) = &target.namespace {
+            // What is only printed names the namespace that was asked for by name.
+            let shown = writer.dry_run != DryRun::Client || context.global.namespace.is_some();
+            if let Some(namespace) = target.namespace.as_ref().filter(|_| shown) {
                 service["metadata"]["namespace"] = json!(namespace);
             }
             if writer.dry_run == DryRun::Client {
@@ -90,10 +92,14 @@ fn selector(object: &Value) -> Result<Value> {
         _ => return Err(Error::message(format!("cannot expose a {kind}"))),
     };
     if labels.as_object().is_none_or(serde_json::Map::is_empty) {
-        return Err(Error::message(format!(
-            "the {} \"{name}\" has no labels and cannot be exposed",
-            kind.to_lowercase()
-        )));
+        let why = match kind {
+            "Service" => "the service has no pod selector set".to_owned(),
+            _ => format!("the {} \"{name}\" has no labels and cannot be exposed", kind.to_lowercase()),
+        };
+        return Err(Error::message(match kind {
+            "Pod" => why,
+            _ => format!("couldn't retrieve selectors via --selector flag or introspection: {why}"),
+        }));
     }
     Ok(labels.clone())
 }

@@ -11,6 +11,14 @@ use std::path::Path;
 
 pub struct Kustomize;
 
+/// `apply -k` says what is wrong and no more; this command says that it is an error.
+fn as_error(error: Error) -> Error {
+    match error {
+        Error::Plain(text) if !text.starts_with("error: ") => Error::Message(text),
+        other => other,
+    }
+}
+
 #[async_trait]
 impl Command for Kustomize {
     fn words(&self) -> Words {
@@ -38,7 +46,7 @@ impl Command for Kustomize {
                 )));
             }
         };
-        let objects = kustomize::build(Path::new(&folder), restrict, true)?;
+        let objects = kustomize::build(Path::new(&folder), restrict, true).map_err(as_error)?;
         let output = text(matches, "output");
         if !output.is_empty() && Path::new(&output).is_dir() {
             for object in objects {

@@ -96,13 +96,19 @@ impl Command for Patch {
                 continue;
             }
             let after = api.patch(&writer.path(&path), kind, &patch).await?;
-            let same = before["metadata"]["resourceVersion"] == after["metadata"]["resourceVersion"];
+            let same = unchanged(&before, &after);
             // A subresource may be of another kind: `scale.autoscaling/web`.
             let shown = if after["kind"] == *target.resource.kind { target.resource } else { resource_of(&after)? };
-            writer.report(&shown, after, if same { "patched (no change)" } else { "patched" })?;
+            // Upstream's `patch` says of no dry run that it was one.
+            writer.tell(&shown, after, if same { "patched (no change)" } else { "patched" })?;
         }
         Ok(())
     }
+}
+
+/// Whether a patch changed nothing. A dry run leaves the resource version as it is: all of the object counts.
+fn unchanged(before: &Value, after: &Value) -> bool {
+    before == after
 }
 
 /// A resource as far as an object tells.
@@ -142,4 +148,20 @@ pub(super) fn patched(mut object: Value, kind: &str, patch: &Value, resource: &R
         },
     }
     Ok(object)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_dry_run_that_would_change_something_says_so() {
+        let object =
+            |version: &str, value: &str| json!({"metadata": {"resourceVersion": version}, "data": {"a": value}});
+        let cases = [(("1", "x"), ("1", "x"), true), (("1", "x"), ("1", "y"), false), (("1", "x"), ("2", "y"), false)];
+        for (before, after, want) in cases {
+            assert_eq!(unchanged(&object(before.0, before.1), &object(after.0, after.1)), want, "{before:?} {after:?}");
+        }
+    }
 }

@@ -51,7 +51,7 @@ impl Command for PortForward {
         let service = service(context, name).await?;
         if let Some(service) = &service {
             for spec in specs {
-                service_port(spec.rsplit(':').next().unwrap_or(spec), service)?;
+                service_port(halves(spec).1, service)?;
             }
         }
         let pod = tokio::time::timeout(patience, running(context, name))
@@ -60,9 +60,9 @@ impl Command for PortForward {
         let [namespace, pod_name] =
             ["namespace", "name"].map(|f| pod["metadata"][f].as_str().unwrap_or_default().to_owned());
         let pods: Api<Pod> = Api::namespaced(context.client().await?, &namespace);
+        let wanted = specs.iter().map(|spec| ports(spec, &pod, service.as_ref())).collect::<Result<Vec<_>>>()?;
         let mut listeners = Vec::new();
-        for spec in specs {
-            let (local, remote) = ports(spec, &pod, service.as_ref())?;
+        for (local, remote) in wanted {
             listeners.extend(listen(context, &addresses, local, remote).await?);
         }
         let (ended, mut end) = tokio::sync::mpsc::channel::<Error>(1);
@@ -124,20 +124,19 @@ fn addresses(given: &[String]) -> Result<Vec<(IpAddr, bool)>> {
     Ok(found)
 }
 
-/// A port by number or by name, as the pod has it.
-fn pod_port(pod: &Value, port: &Value) -> Option<u16> {
-    if let Some(number) = port.as_u64() {
-        return u16::try_from(number).ok();
-    }
-    let name = port.as_str()?;
-    let containers = pod["spec"]["containers"].as_array()?.iter();
+/// The number of a pod's named port.
+fn pod_port(pod: &Value, name: &str) -> Result<u64> {
+    let containers = pod["spec"]["containers"].as_array().into_iter().flatten();
     let mut ports = containers.flat_map(|c| c["ports"].as_array().into_iter().flatten());
-    u16::try_from(ports.find(|p| p["name"] == name)?["containerPort"].as_u64()?).ok()
+    ports.find(|p| p["name"] == name).and_then(|p| p["containerPort"].as_u64()).ok_or_else(|| {
+        let pod = pod["metadata"]["name"].as_str().unwrap_or_default();
+        Error::message(format!("Pod '{pod}' does not have a named port '{name}'"))
+    })
 }
 
 /// A service's port by number or name.
 fn service_port<'a>(remote: &str, service: &'a Value) -> Result<&'a Value> {
-    let number: Option<u16> = remote.parse().ok();
+    let number: Option<i64> = remote.parse().ok();
     let mut ports = service["spec"]["ports"].as_array().into_iter().flatten();
     let port = ports.find(|p| match number {
         Some(number) => p["port"] == number,
@@ -145,37 +144,61 @@ fn service_port<'a>(remote: &str, service: &'a Value) -> Result<&'a Value> {
     });
     port.ok_or_else(|| {
         let name = service["metadata"]["name"].as_str().unwrap_or_default();
-        match remote.parse::<u16>() {
-            Ok(_) => Error::message(format!("Service {name} does not have a service port {remote}")),
-            Err(_) => Error::message(format!("Service '{name}' does not have a named port '{remote}'")),
+        match number {
+            Some(_) => Error::message(format!("Service {name} does not have a service port {remote}")),
+            None => Error::message(format!("Service '{name}' does not have a named port '{remote}'")),
         }
+    })
+}
+
+/// `8080:80`: the local port and the one at the other end; any other number of colons leaves the first for both.
+fn halves(spec: &str) -> (&str, &str) {
+    match spec.split(':').collect::<Vec<_>>().as_slice() {
+        [local, remote] => (local, remote),
+        [first, ..] => (first, first),
+        [] => (spec, spec),
+    }
+}
+
+/// A port's number; `which` is `local` or `remote`.
+fn number(which: &str, text: &str) -> Result<u16> {
+    text.parse().map_err(|_| {
+        let is_number = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+        let why = if is_number { "value out of range" } else { "invalid syntax" };
+        Error::message(format!("error parsing {which} port '{text}': strconv.ParseUint: parsing \"{text}\": {why}"))
     })
 }
 
 /// `8080:80`, `80`, `:80`, `http`: the local port (0: any) and the pod's.
 fn ports(spec: &str, pod: &Value, service: Option<&Value>) -> Result<(u16, u16)> {
-    let invalid = || Error::message(format!("invalid port format '{spec}'"));
-    let (local, remote) = spec.split_once(':').map_or((None, spec), |(l, r)| (Some(l), r));
-    let number: Option<u16> = remote.parse().ok();
-    let asked = match service {
+    let (local, remote) = halves(spec);
+    let is_number = |text: &str| text.parse::<i64>().is_ok();
+    let (local, remote) = match service {
         Some(service) => {
             let port = service_port(remote, service)?;
-            let target = if port["targetPort"].is_null() { &port["port"] } else { &port["targetPort"] };
-            (port["port"].as_u64().and_then(|p| u16::try_from(p).ok()), pod_port(pod, target))
+            let own = port["port"].as_u64().unwrap_or(0);
+            // Without a local port it is the service's, not the pod's that it leads to.
+            let local = if local == remote { own.to_string() } else { local.to_owned() };
+            let target = match &port["targetPort"] {
+                // Nothing stands between the clients of a headless service and its pods.
+                _ if service["spec"]["clusterIP"] == "None" => own,
+                Value::String(name) if !is_number(name) => pod_port(pod, name)?,
+                Value::String(number) => number.parse().unwrap_or(own),
+                number => number.as_u64().filter(|n| *n > 0).unwrap_or(own),
+            };
+            (local, target.to_string())
         }
-        None => (None, number.or_else(|| pod_port(pod, &Value::from(remote)))),
+        None if is_number(remote) => (local.to_owned(), remote.to_owned()),
+        None => {
+            let target = pod_port(pod, remote)?.to_string();
+            (if local == remote { target.clone() } else { local.to_owned() }, target)
+        }
     };
-    let remote = asked.1.filter(|port| *port > 0).ok_or_else(|| {
-        let name = pod["metadata"]["name"].as_str().unwrap_or_default();
-        Error::message(format!("Pod '{name}' does not have a named port '{remote}'"))
-    })?;
-    let local = match local {
-        Some("") => 0,
-        Some(text) => text.parse().map_err(|_| invalid())?,
-        // Without a local port it is the one that was asked for, not what it leads to.
-        None => asked.0.or(number).unwrap_or(remote),
-    };
-    Ok((local, remote))
+    let local = if local.is_empty() { 0 } else { number("local", &local)? };
+    match number("remote", &remote)? {
+        0 => Err(Error::message("remote port must be > 0")),
+        remote => Ok((local, remote)),
+    }
 }
 
 async fn listen(
@@ -224,27 +247,38 @@ async fn accept(
         println!("Handling connection for {local}");
         let (pods, name, ended) = (pods.clone(), name.clone(), ended.clone());
         tokio::spawn(async move {
-            match forward(connection, &pods, &name, remote).await {
-                Ok(()) => {}
-                Err(Failure::Pod(text)) => {
-                    eprintln!("error: lost connection to pod: {text}");
-                    let _ = ended.send(Error::message("lost connection to pod")).await;
-                }
-                Err(Failure::Stream(text)) => eprintln!("an error occurred forwarding {local} -> {remote}: {text}"),
+            let Err(failure) = forward(connection, &pods, &name, remote).await else { return };
+            let is_lost = failure.ends_all();
+            if let Failure::Refused(text) | Failure::Stream(text) = failure {
+                eprintln!("an error occurred forwarding {local} -> {remote}: {text}");
+            }
+            if is_lost {
+                let _ = ended.send(Error::message("lost connection to pod")).await;
             }
         });
     }
 }
 
-/// The pod is gone, or only this connection broke.
+/// Why a connection was not forwarded.
 enum Failure {
-    Pod(String),
+    /// The pod is gone.
+    Pod,
+    /// The node could not reach the port.
+    Refused(String),
+    /// Only this connection broke.
     Stream(String),
+}
+
+impl Failure {
+    /// The official one has one connection to the pod for all of ours, and gives it up at the first error from there.
+    fn ends_all(&self) -> bool {
+        matches!(self, Failure::Pod | Failure::Refused(_))
+    }
 }
 
 async fn forward(mut local: TcpStream, pods: &Api<Pod>, name: &str, remote: u16) -> std::result::Result<(), Failure> {
     let mut forwarder = pods.portforward(name, &[remote]).await.map_err(|e| match &e {
-        kube::Error::Api(status) if status.code == 404 => Failure::Pod(status.message.clone()),
+        kube::Error::Api(status) if status.code == 404 => Failure::Pod,
         _ => Failure::Stream(e.to_string()),
     })?;
     let refused = forwarder.take_error(remote);
@@ -257,7 +291,7 @@ async fn forward(mut local: TcpStream, pods: &Api<Pod>, name: &str, remote: u16)
     if let Some(refused) = refused
         && let Some(text) = refused.await
     {
-        return Err(Failure::Stream(text));
+        return Err(Failure::Refused(text));
     }
     // Either side may close in the middle; that is its right.
     drop(copied);
@@ -287,7 +321,33 @@ mod tests {
         for (spec, service, want) in cases {
             assert_eq!(ports(spec, &pod, service).expect(spec), want, "{spec}");
         }
-        assert!(ports("81", &pod, Some(&service)).is_err());
-        assert!(ports("x:80", &pod, None).is_err());
+        let range = |which: &str, text: &str| {
+            format!("error parsing {which} port '{text}': strconv.ParseUint: parsing \"{text}\": value out of range")
+        };
+        let mistakes = [
+            ("99999", None, range("local", "99999")),
+            ("80:99999", None, range("remote", "99999")),
+            ("0:80:1", None, "remote port must be > 0".into()),
+            (":0", None, "remote port must be > 0".into()),
+            ("x:80", None, "error parsing local port 'x': strconv.ParseUint: parsing \"x\": invalid syntax".into()),
+            ("a:b:c", None, "Pod 'p' does not have a named port 'a'".into()),
+            ("81", Some(&service), "Service s does not have a service port 81".into()),
+            ("99999", Some(&service), "Service s does not have a service port 99999".into()),
+            ("http", Some(&service), "Service 's' does not have a named port 'http'".into()),
+            ("0:80:1", Some(&service), "Service s does not have a service port 0".into()),
+        ];
+        for (spec, service, want) in mistakes {
+            let error = ports(spec, &pod, service).expect_err(spec).text();
+            assert_eq!(error, format!("error: {want}"), "{spec}");
+        }
+    }
+
+    #[test]
+    fn an_error_from_the_node_ends_all_forwarding() {
+        let cases =
+            [(Failure::Pod, true), (Failure::Refused(String::new()), true), (Failure::Stream(String::new()), false)];
+        for (failure, want) in cases {
+            assert_eq!(failure.ends_all(), want);
+        }
     }
 }

@@ -68,6 +68,7 @@ impl Seen {
 pub struct Prune {
     selector: String,
     kinds: Vec<(String, String)>,
+    grace: i64,
 }
 
 impl Prune {
@@ -86,7 +87,7 @@ impl Prune {
             true => KINDS.iter().map(|(version, kind)| ((*version).to_owned(), (*kind).to_owned())).collect(),
             false => given.iter().map(|word| kind(word)).collect::<Result<_>>()?,
         };
-        Ok(Prune { selector, kinds })
+        Ok(Prune { selector, kinds, grace: super::apply::grace(matches) })
     }
 
     /// # Errors
@@ -119,7 +120,7 @@ impl Prune {
         let Value::Array(items) = list["items"].take() else { return Ok(()) };
         for object in items.into_iter().filter(|object| seen.forgets(object)) {
             let name = object["metadata"]["name"].as_str().unwrap_or_default();
-            let mut options = json!({"propagationPolicy": "Background"});
+            let mut options = super::apply::deletion(self.grace);
             if writer.dry_run == DryRun::Server {
                 options["dryRun"] = json!(["All"]);
             }

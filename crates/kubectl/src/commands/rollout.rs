@@ -63,7 +63,11 @@ impl Command for Rollout {
             return Err(Error::message(format!("revision must be a positive integer: {revision}")));
         }
         let mut errors = Vec::new();
-        for target in named(context, inner).await? {
+        let targets = named(context, inner).await?;
+        if targets.is_empty() && !["history", "undo"].contains(&name) {
+            eprintln!("No resources found in {} namespace.", context.namespace().await?);
+        }
+        for target in targets {
             let done = match name {
                 "status" => status(context, inner, &target).await,
                 "history" => revisions::history(&writer, inner, &target).await,

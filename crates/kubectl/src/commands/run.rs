@@ -3,6 +3,7 @@ use super::Command;
 use crate::{
     Context, Error, Result,
     global::boolean,
+    printers::Format,
     select::{flag, text, words},
     streams,
     write::{self, DryRun, Writer},
@@ -10,8 +11,12 @@ use crate::{
 use async_trait::async_trait;
 use clap::{Arg, ArgAction, ArgMatches, Command as Words};
 use serde_json::{Value, json};
+use std::time::Duration;
 
 pub struct Run;
+
+/// How often a pod is looked at that is to end.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 #[async_trait]
 impl Command for Run {
@@ -121,8 +126,7 @@ impl Command for Run {
         }
         let interactive = flag(matches, "stdin") || flag(matches, "tty");
         let attach = matches.get_one::<bool>("attach").copied().unwrap_or(interactive);
-        let remove = flag(matches, "rm");
-        if remove && !attach {
+        if flag(matches, "rm") && !attach {
             return Err(Error::message("--rm should only be used for attached containers"));
         }
         if attach && writer.dry_run != DryRun::None {
@@ -140,22 +144,91 @@ impl Command for Run {
             return Err(Error::message("--port must be set when exposing a service"));
         }
         let pod = overridden(pod(matches, &image, attach)?, matches)?;
-        let created = writer.create_generated(pod).await?;
+        let mut made = Vec::new();
         if flag(matches, "expose") {
-            writer.create_generated(service(matches)?).await?;
+            made.push(writer.create_generated(service(matches)?).await?);
+            // Upstream ends the service's document here, and begins the pod's again.
+            if matches!(writer.format, Format::Yaml) {
+                context.print("---\n")?;
+            }
         }
         if !attach {
+            writer.create_generated(pod).await?;
             return Ok(());
         }
-        let attached = streams::attach_when_running(context, matches, &created).await;
-        if remove {
-            let target = crate::select::of_object(context, &created).await?;
-            context.api().await?.delete(&target.path(), &json!({})).await?;
-            let name = text(matches, "name");
-            let namespace = target.namespace.unwrap_or_default();
-            context.line(format!("pod \"{name}\" deleted from {namespace} namespace"))?;
+        // Who attaches sees the pod's output and nothing of ours.
+        let (_, created) = writer.create_made(&pod).await?;
+        made.insert(0, created.clone());
+        let ended = match streams::attach_when_running(context, matches, &created).await {
+            Ok(()) => ending(context, matches, &created).await,
+            failed => failed,
+        };
+        if flag(matches, "rm") {
+            for object in &made {
+                remove(context, object, flag(matches, "quiet")).await?;
+            }
         }
-        attached
+        ended
+    }
+}
+
+/// How an attached pod ended; one that is started again for ever has no end.
+async fn ending(context: &Context, matches: &ArgMatches, pod: &Value) -> Result<()> {
+    let restart = text(matches, "restart");
+    if restart == "Always" {
+        return Ok(());
+    }
+    let patience = streams::patience(matches)?;
+    let target = crate::select::of_object(context, pod).await?;
+    let api = context.api().await?;
+    let end = async {
+        loop {
+            let pod = api.get(&target.path()).await?;
+            match pod["status"]["phase"].as_str() {
+                Some("Succeeded") => return Ok::<_, Error>(pod),
+                // A failed pod that is to succeed is tried again.
+                Some("Failed") if restart == "Never" => return Ok(pod),
+                _ => tokio::time::sleep(LOOK_AGAIN).await,
+            }
+        }
+    };
+    let waited = tokio::time::timeout(patience, end).await;
+    terminated(&waited.map_err(|_| Error::message("timed out waiting for the condition"))??)
+}
+
+/// The exit code of a failed pod's container is ours.
+fn terminated(pod: &Value) -> Result<()> {
+    if pod["status"]["phase"] != "Failed" {
+        return Ok(());
+    }
+    let [namespace, name] = ["namespace", "name"].map(|f| pod["metadata"][f].as_str().unwrap_or_default());
+    let end = &pod["status"]["containerStatuses"][0]["state"]["terminated"];
+    let code = end["exitCode"].as_i64().and_then(|code| i32::try_from(code).ok()).filter(|code| *code != 0);
+    let Some(code) = code else {
+        return Err(Error::message(format!("pod {namespace}/{name} failed with unknown exit code")));
+    };
+    let [reason, message] = ["reason", "message"].map(|f| end[f].as_str().unwrap_or_default());
+    Err(Error::Ended(format!("pod {namespace}/{name} terminated ({reason})\n{message}"), code))
+}
+
+/// `--rm`: delete what was made, and wait until it is gone.
+async fn remove(context: &Context, object: &Value, quiet: bool) -> Result<()> {
+    let target = crate::select::of_object(context, object).await?;
+    let api = context.api().await?;
+    api.delete(&target.path(), &json!({"propagationPolicy": "Background"})).await?;
+    if !quiet {
+        let kind = target.resource.object_name("");
+        let (kind, name) = (kind.trim_end_matches('/'), target.name.as_deref().unwrap_or_default());
+        let namespace = target.namespace.as_deref().unwrap_or_default();
+        context.line(format!("{kind} \"{name}\" deleted from {namespace} namespace"))?;
+    }
+    loop {
+        match api.get(&target.path()).await {
+            Err(error) if error.is_not_found() => return Ok(()),
+            Ok(now) if now["metadata"]["uid"] != object["metadata"]["uid"] => return Ok(()),
+            Ok(_) => tokio::time::sleep(LOOK_AGAIN).await,
+            Err(error) => return Err(error),
+        }
     }
 }
 
@@ -227,11 +300,17 @@ fn service(matches: &ArgMatches) -> Result<Value> {
     let Some(port) = matches.get_one::<u16>("port") else {
         return Err(Error::message("--port must be set when exposing a service"));
     };
-    Ok(json!({
+    let labels = labels(matches)?;
+    let mut service = json!({
         "apiVersion": "v1", "kind": "Service", "metadata": {"name": text(matches, "name")},
-        "spec": {"ports": [{"port": port, "protocol": "TCP", "targetPort": port}], "selector": labels(matches)?},
+        "spec": {"ports": [{"port": port, "protocol": "TCP", "targetPort": port}], "selector": labels},
         "status": {"loadBalancer": {}},
-    }))
+    });
+    // The label that a pod gets by itself selects it, and stands on it alone.
+    if !text(matches, "labels").is_empty() {
+        service["metadata"]["labels"] = labels;
+    }
+    Ok(service)
 }
 
 fn overridden(mut object: Value, matches: &ArgMatches) -> Result<Value> {
@@ -251,4 +330,31 @@ fn overridden(mut object: Value, matches: &ArgMatches) -> Result<Value> {
         _ => apimachinery::patch::merge_patch(&mut object, serde_json::from_str(&text_of).map_err(|e| refused(&e))?),
     }
     Ok(object)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failed_pod_ends_us_with_its_code() {
+        let pod = |phase: &str, end: Value| {
+            json!({"metadata": {"namespace": "default", "name": "x"},
+                "status": {"phase": phase, "containerStatuses": [{"state": {"terminated": end}}]}})
+        };
+        let cases = [
+            (pod("Succeeded", json!({"exitCode": 0})), None),
+            (pod("Failed", json!({"exitCode": 3, "reason": "Error"})), Some(("pod default/x terminated (Error)\n", 3))),
+            (
+                pod("Failed", json!({"exitCode": 137, "reason": "OOMKilled", "message": "m"})),
+                Some(("pod default/x terminated (OOMKilled)\nm", 137)),
+            ),
+            (pod("Failed", json!({"exitCode": 0})), Some(("error: pod default/x failed with unknown exit code", 1))),
+            (pod("Failed", Value::Null), Some(("error: pod default/x failed with unknown exit code", 1))),
+        ];
+        for (pod, want) in cases {
+            let got = terminated(&pod).err().map(|error| (error.text(), error.code()));
+            assert_eq!(got, want.map(|(text, code)| (text.to_owned(), code)), "{pod}");
+        }
+    }
 }

@@ -61,7 +61,11 @@ impl Command for Scale {
         let writer = Writer::new(context, matches, "kubectl")?;
         let wanted = matches.get_one::<i32>("current-replicas").copied().unwrap_or(-1);
         let version = text(matches, "resource-version");
-        for target in select::each(context, matches).await? {
+        let targets = select::each(context, matches).await?;
+        if targets.is_empty() {
+            return Err(Error::message("no objects passed to scale"));
+        }
+        for target in targets {
             let path = format!("{}/scale", target.path());
             let api = context.api().await?;
             let current = api.get(&path).await?;

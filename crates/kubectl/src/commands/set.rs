@@ -252,6 +252,10 @@ pub(super) async fn selected(context: &Context, matches: &ArgMatches, selecting:
     select::each_of(context, matches, targets).await
 }
 
+/// What `--local` without files is told.
+const NO_FILES: &str = "you must specify resources by --filename when --local is set.\n\
+    Example resource specifications include:\n   '-f rsrc.yaml'\n   '--filename=rsrc.json'";
+
 async fn change(
     context: &Context,
     matches: &ArgMatches,
@@ -261,6 +265,9 @@ async fn change(
 ) -> Result<()> {
     let writer = Writer::new(context, matches, "kubectl-set")?;
     if flag(matches, "local") {
+        if !crate::manifests::given(matches) {
+            return Err(Error::message(if done.starts_with("env") { select::NOTHING_SELECTED } else { NO_FILES }));
+        }
         return local(&writer, matches, done, edit).await;
     }
     let mut errors = Vec::new();

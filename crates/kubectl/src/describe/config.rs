@@ -48,15 +48,16 @@ pub fn namespace(doc: &mut Doc, object: &Value, related: &Related) {
         return doc.line(0, "No LimitRange resource.");
     }
     doc.line(0, "Resource Limits");
-    doc.line(1, "Type\tResource\tMin\tMax\tDefault Request\tDefault Limit\tMax Limit/Request Ratio");
-    doc.line(1, "----\t--------\t---\t---\t---------------\t-------------\t-----------------------");
+    // One space, not a level's two: upstream's own.
+    doc.line(0, " Type\tResource\tMin\tMax\tDefault Request\tDefault Limit\tMax Limit/Request Ratio");
+    doc.line(0, " ----\t--------\t---\t---\t---------------\t-------------\t-----------------------");
     for item in related.limits.iter().flat_map(|range| items(&range["spec"]["limits"])) {
-        limit_rows(doc, 1, item);
+        limit_rows(doc, " ", item);
     }
 }
 
 /// A line a resource that a limit is about.
-pub fn limit_rows(doc: &mut Doc, level: usize, item: &Value) {
+pub fn limit_rows(doc: &mut Doc, indent: &str, item: &Value) {
     const COLUMNS: [&str; 5] = ["min", "max", "defaultRequest", "default", "maxLimitRequestRatio"];
     let mut names: Vec<&String> = COLUMNS.iter().flat_map(|c| pairs(&item[*c]).map(|(name, _)| name)).collect();
     names.sort();
@@ -66,7 +67,7 @@ pub fn limit_rows(doc: &mut Doc, level: usize, item: &Value) {
             empty if empty.is_empty() => "-".to_owned(),
             value => value,
         };
-        doc.line(level, format!("{}\t{name}\t{}", text(&item["type"]), COLUMNS.map(cell).join("\t")));
+        doc.line(0, format!("{indent}{}\t{name}\t{}", text(&item["type"]), COLUMNS.map(cell).join("\t")));
     }
 }
 
@@ -102,4 +103,26 @@ pub fn service_account(doc: &mut Doc, object: &Value, _: &Related) {
     head(doc, object);
     let names: Vec<String> = items(&object["imagePullSecrets"]).map(|secret| text(&secret["name"])).collect();
     doc.listed("", "Image pull secrets", names);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn limits_of_a_namespace_stand_one_space_in() {
+        let limits = json!({"type": "Container", "max": {"cpu": "1"}, "default": {"cpu": "500m"}});
+        let related = Related { limits: vec![json!({"spec": {"limits": [limits]}})], ..Related::default() };
+        let mut doc = Doc::default();
+        namespace(&mut doc, &json!({"kind": "Namespace", "metadata": {"name": "a"}}), &related);
+        let text = doc.finish();
+        let (_, table) = text.split_once("Resource Limits\n").expect("a table");
+        assert_eq!(
+            table,
+            " Type       Resource  Min  Max  Default Request  Default Limit  Max Limit/Request Ratio\n \
+             ----       --------  ---  ---  ---------------  -------------  -----------------------\n \
+             Container  cpu       -    1    -                500m           -\n"
+        );
+    }
 }

@@ -61,7 +61,8 @@ fn label(name: &str) -> String {
     words.collect::<Vec<String>>().join(" ")
 }
 
-/// The words of a camel-case name; the last capital of a run belongs to the word after it.
+/// The words of a camel-case name; the second of two capitals belongs to the word after it, and more are an acronym that
+/// takes the small letters behind it along.
 fn split(name: &str) -> Vec<String> {
     let letters: Vec<char> = name.chars().collect();
     let class = |c: char| {
@@ -75,12 +76,12 @@ fn split(name: &str) -> Vec<String> {
     };
     let mut words: Vec<String> = Vec::new();
     let mut last = 0;
-    for (i, &letter) in letters.iter().enumerate() {
+    for &letter in &letters {
         let this = class(letter);
         let joins = this == last || (last == 2 && this == 1);
         match words.last_mut() {
             Some(word) if joins => {
-                if last == 2 && this == 1 && word.chars().count() > 1 && letters.get(i.wrapping_sub(1)).is_some() {
+                if last == 2 && this == 1 && word.chars().count() == 2 {
                     let moved = word.pop();
                     let start: String = moved.into_iter().chain([letter]).collect();
                     words.push(start);
@@ -105,7 +106,13 @@ mod tests {
             ("creationTimestamp", "Creation Timestamp"),
             ("uid", "UID"),
             ("apiVersion", "API Version"),
-            ("podCIDRs", "Pod CID Rs"),
+            ("podCIDRs", "Pod CIDRs"),
+            ("nonResourceURLs", "Non Resource URLs"),
+            ("externalIPs", "External I Ps"),
+            ("fooURLsBar", "Foo URLs Bar"),
+            ("isURLSafe", "Is URLSafe"),
+            ("APIsGroup", "APIs Group"),
+            ("fooAsBar", "Foo As Bar"),
             ("clusterIP", "Cluster IP"),
             ("a.b/c", "a.b/c"),
         ];

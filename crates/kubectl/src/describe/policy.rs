@@ -89,7 +89,7 @@ pub fn limit_range(doc: &mut Doc, object: &Value, _: &Related) {
     place(doc, object);
     doc.line(0, "Type\tResource\tMin\tMax\tDefault Request\tDefault Limit\tMax Limit/Request Ratio");
     doc.line(0, "----\t--------\t---\t---\t---------------\t-------------\t-----------------------");
-    items(&object["spec"]["limits"]).for_each(|item| limit_rows(doc, 0, item));
+    items(&object["spec"]["limits"]).for_each(|item| limit_rows(doc, "", item));
 }
 
 pub fn priority_class(doc: &mut Doc, object: &Value, _: &Related) {

@@ -1,11 +1,14 @@
 //! The objects that `kubectl create <kind>` makes from flags. Pure: flags in, object out.
 mod hashed;
 mod policy;
+mod rbac;
 
 pub use hashed::suffix as hash_suffix;
+pub use rbac::{needs_mapper, role, unusual_verbs};
 
 use crate::{
     Error, Result,
+    mapper::Mapper,
     select::{flag, text, words},
     write::pairs,
 };
@@ -22,7 +25,8 @@ pub struct Generator {
 
 /// Every kind, in the order that help lists them.
 pub const ALL: &[Generator] = &[
-    Generator { words: policy::cluster_role_words, make: policy::cluster_role },
+    // What a role is about is asked of the server: `create` makes these with a mapper.
+    Generator { words: rbac::cluster_role_words, make: |m| role(m, "ClusterRole", &Mapper::default()) },
     Generator {
         words: || binding_words("clusterrolebinding", "Create a cluster role binding for a particular cluster role"),
         make: |m| binding(m, "ClusterRoleBinding"),
@@ -72,10 +76,7 @@ pub const ALL: &[Generator] = &[
         },
         make: quota,
     },
-    Generator {
-        words: || named("role", "Create a role with single rule").args(rule_flags()),
-        make: |m| role(m, "Role"),
-    },
+    Generator { words: rbac::role_words, make: |m| role(m, "Role", &Mapper::default()) },
     Generator {
         words: || {
             binding_words("rolebinding", "Create a role binding for a particular role or cluster role").arg(one("role"))
@@ -146,10 +147,7 @@ fn data(matches: &ArgMatches) -> Result<Vec<(String, Vec<u8>)>> {
         found.push((key.to_owned(), value.as_bytes().to_vec()));
     }
     for source in words(matches, "from-file") {
-        let (key, path) = match source.split_once('=') {
-            Some((key, path)) => (Some(key.to_owned()), path.to_owned()),
-            None => (None, source),
-        };
+        let (key, path) = file_source(&source)?;
         from_path(key, Path::new(&path), &mut found)?;
     }
     for path in words(matches, "from-env-file") {
@@ -181,6 +179,17 @@ fn data(matches: &ArgMatches) -> Result<Vec<(String, Vec<u8>)>> {
         return Err(Error::message(format!("\"{key}\" is not a valid key name: {why}")));
     }
     Ok(found)
+}
+
+/// `key=path`, or a path alone.
+fn file_source(source: &str) -> Result<(Option<String>, String)> {
+    match source.split('=').collect::<Vec<_>>().as_slice() {
+        [path] => Ok((None, (*path).to_owned())),
+        ["", path] => Err(Error::message(format!("key name for file path {path} missing"))),
+        [key, ""] => Err(Error::message(format!("file path for key name {key} missing"))),
+        [key, path] => Ok((Some((*key).to_owned()), (*path).to_owned())),
+        _ => Err(Error::message("key names or file paths cannot contain '='")),
+    }
 }
 
 fn read(path: &Path) -> Result<Vec<u8>> {
@@ -442,52 +451,6 @@ fn quota(matches: &ArgMatches) -> Result<Value> {
     Ok(object("v1", "ResourceQuota", matches, json!({"spec": spec, "status": {}})))
 }
 
-fn rule_flags() -> [Arg; 3] {
-    [repeated("verb"), repeated("resource"), repeated("resource-name")]
-}
-
-/// `--resource=deployments.apps,pods/log`: one rule a group.
-fn role(matches: &ArgMatches, kind: &str) -> Result<Value> {
-    let (verbs, urls, names) =
-        (words(matches, "verb"), words(matches, "non-resource-url"), words(matches, "resource-name"));
-    if verbs.is_empty() {
-        return Err(Error::message("at least one verb must be specified"));
-    }
-    let mut groups: Vec<(String, Vec<String>)> = Vec::new();
-    for word in words(matches, "resource") {
-        let (resource, sub) = word.split_once('/').map_or((word.as_str(), ""), |(r, s)| (r, s));
-        let (plural, group) = resource.split_once('.').unwrap_or((resource, ""));
-        let name = if sub.is_empty() { plural.to_owned() } else { format!("{plural}/{sub}") };
-        match groups.iter_mut().find(|(g, _)| g == group) {
-            Some((_, resources)) => resources.push(name),
-            None => groups.push((group.to_owned(), vec![name])),
-        }
-    }
-    if groups.is_empty() && urls.is_empty() {
-        return Err(Error::message(match kind {
-            "Role" => "at least one resource must be specified",
-            _ => "one of resource or nonResourceURL must be specified",
-        }));
-    }
-    if urls.iter().any(|url| url != "*" && !url.starts_with('/')) {
-        return Err(Error::message("nonResourceURL should start with /"));
-    }
-    let mut rules: Vec<Value> = groups
-        .into_iter()
-        .map(|(group, resources)| {
-            let mut rule = json!({"apiGroups": [group], "resources": resources, "verbs": verbs});
-            if !names.is_empty() {
-                rule["resourceNames"] = json!(names);
-            }
-            rule
-        })
-        .collect();
-    if !urls.is_empty() {
-        rules.push(json!({"nonResourceURLs": urls, "verbs": verbs}));
-    }
-    Ok(object("rbac.authorization.k8s.io/v1", kind, matches, json!({"rules": rules})))
-}
-
 fn binding_words(kind: &'static str, about: &'static str) -> Words {
     named(kind, about).arg(one("clusterrole")).args([repeated("user"), repeated("group"), repeated("serviceaccount")])
 }
@@ -585,4 +548,25 @@ fn service(matches: &ArgMatches) -> Result<Value> {
     let mut made = object("v1", "Service", inner, json!({"spec": spec, "status": {"loadBalancer": {}}}));
     made["metadata"]["labels"] = labels;
     Ok(made)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_with_and_without_a_key() {
+        let cases = [
+            ("a", Ok((None, "a"))),
+            ("k=a", Ok((Some("k"), "a"))),
+            ("=a", Err("error: key name for file path a missing")),
+            ("k=", Err("error: file path for key name k missing")),
+            ("k=a=b", Err("error: key names or file paths cannot contain '='")),
+        ];
+        for (source, want) in cases {
+            let got = file_source(source).map_err(|error| error.text());
+            let want = want.map(|(key, path): (Option<&str>, &str)| (key.map(str::to_owned), path.to_owned()));
+            assert_eq!(got, want.map_err(str::to_owned), "{source}");
+        }
+    }
 }

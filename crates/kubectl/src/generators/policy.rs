@@ -1,5 +1,5 @@
 //! Ingresses, disruption budgets, and names that carry a hash of the content.
-use super::{named, object, one, repeated};
+use super::{named, object, one};
 use crate::{
     Error, Result,
     select::{text, words},
@@ -125,25 +125,4 @@ pub fn budget(matches: &ArgMatches) -> Result<Value> {
     }
     let status = json!({"currentHealthy": 0, "desiredHealthy": 0, "disruptionsAllowed": 0, "expectedPods": 0});
     Ok(object("policy/v1", "PodDisruptionBudget", matches, json!({"spec": spec, "status": status})))
-}
-
-pub fn cluster_role_words() -> Words {
-    named("clusterrole", "Create a cluster role")
-        .args(super::rule_flags())
-        .args([repeated("non-resource-url"), repeated("aggregation-rule")])
-}
-
-pub fn cluster_role(matches: &ArgMatches) -> Result<Value> {
-    let aggregated = words(matches, "aggregation-rule");
-    if aggregated.is_empty() {
-        return super::role(matches, "ClusterRole");
-    }
-    if ["verb", "resource", "resource-name", "non-resource-url"].iter().any(|f| !words(matches, f).is_empty()) {
-        return Err(Error::message("aggregation rule must be specified without nonResourceURLs, resources or verbs"));
-    }
-    let (labels, _) = pairs(&aggregated)?;
-    let labels: Map<String, Value> = labels.into_iter().map(|(k, v)| (k, v.into())).collect();
-    let rule = json!({"clusterRoleSelectors": [{"matchLabels": labels}]});
-    let rest = json!({"aggregationRule": rule, "rules": null});
-    Ok(object("rbac.authorization.k8s.io/v1", "ClusterRole", matches, rest))
 }

@@ -101,6 +101,7 @@ mod tests {
             ("{{range $i, $x := .items}}{{$i}}={{$x.metadata.name}} {{end}}", "0=a 1=b "),
             ("{{range .empty}}x{{else}}none{{end}}", "none"),
             ("{{if .on}}yes{{else}}no{{end}}", "yes"),
+            ("{{range.items}}{{.metadata.name}};{{end}}{{if.on}}y{{end}}{{with.kind}}{{.}}{{end}}", "a;b;yList"),
             ("{{if not .on}}yes{{else if eq .n 3}}three{{end}}", "three"),
             ("{{if and .on (gt .n 2)}}both{{end}}", "both"),
             ("{{if or .empty .missing}}x{{else}}neither{{end}}", "neither"),

@@ -105,6 +105,13 @@ fn action(text: &str) -> Result<(Vec<Token>, &str, bool)> {
             let is_part = |c: char| !c.is_whitespace() && !"()|,=:}\"`".contains(c);
             let end = rest.find(|c| !is_part(c)).unwrap_or(rest.len());
             let word = &rest[..end];
+            // A keyword and the field right behind it: `range.items`.
+            if let Some((keyword @ ("range" | "if" | "with" | "else"), field)) = split_keyword(word) {
+                tokens.push(Token::Word(keyword.into()));
+                tokens.push(Token::Field(field.into()));
+                rest = &rest[end..];
+                continue;
+            }
             if word.is_empty() {
                 return Err(format!("unexpected {first:?} in command"));
             }
@@ -126,6 +133,11 @@ fn action(text: &str) -> Result<(Vec<Token>, &str, bool)> {
             });
         }
     }
+}
+
+/// `range.items` is `range` and `.items`.
+fn split_keyword(word: &str) -> Option<(&str, &str)> {
+    word.find('.').map(|dot| word.split_at(dot))
 }
 
 type Pieces = Peekable<IntoIter<Piece>>;
@@ -179,7 +191,7 @@ fn inclusion(tokens: &[Token]) -> Result<Node> {
 }
 
 fn control(word: &str, head: &[Token], pieces: &mut Pieces, depth: usize) -> Result<Node> {
-    let unclosed = || format!("unclosed {{{{{word}}}}}");
+    let unclosed = || "unexpected EOF".to_owned();
     if head.is_empty() {
         return Err(format!("missing value for {word}"));
     }

@@ -182,6 +182,9 @@ mod tests {
             ("{.items[1].status.addresses[?(@.type!='another')].address}", "127.0.0.2"),
             ("{range .items[*]}{range .status.addresses[*]}{.address};{end}{end}", "127.0.0.1;127.0.0.2;127.0.0.3;"),
             ("{$.kind}", "List"),
+            ("{range.items[*]}{.metadata.name},{end}", "127.0.0.1,127.0.0.2,"),
+            ("{range.items[*]}{.metadata.name},", "127.0.0.1,127.0.0.2,"),
+            ("{range.items[*]}", ""),
         ];
         for (template, want) in cases {
             let path = JsonPath::parse(template).unwrap_or_else(|e| panic!("{template}: {e}"));

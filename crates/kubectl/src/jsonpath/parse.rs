@@ -80,8 +80,8 @@ fn nodes(input: &mut Input<'_>, depth: usize) -> Result<(Vec<Node>, bool)> {
         if input.take("end}") {
             return Ok((found, true));
         }
-        if input.rest().starts_with("range ") {
-            input.take("range ");
+        if ["range ", "range.", "range["].iter().any(|word| input.rest().starts_with(word)) {
+            input.take("range");
             input.blanks();
             let path = path(input, depth)?;
             input.blanks();

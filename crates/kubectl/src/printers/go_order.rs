@@ -178,6 +178,12 @@ pub fn ordered(value: &Value, order: &'static [&'static str]) -> String {
     json::to_string(&Ordered { value, known: Known::Listed(order) })
 }
 
+/// The text on one line.
+pub fn compact(value: &Value) -> String {
+    // JSON values always serialise into memory.
+    json::escaped(&serde_json::to_string(&Ordered { value, known: Known::of(value) }).unwrap_or_default())
+}
+
 /// The text, with a final newline.
 pub fn to_string(value: &Value) -> String {
     json::to_string(&Ordered { value, known: Known::of(value) })

@@ -17,7 +17,9 @@ use clap::{Arg, ArgMatches};
 use serde_json::Value;
 
 pub use columns::relaxed as relaxed_path;
-pub use go_order::{fill, list as json_list, ordered as json_ordered, to_string as json_typed};
+pub use go_order::{
+    compact as compact_typed, fill, list as json_list, ordered as json_ordered, to_string as json_typed,
+};
 pub use json::{escaped as html_escaped, event as json_event, to_string as json_string};
 
 /// Formats of every command that prints objects, for its error message.

@@ -2,6 +2,8 @@
 //!
 //! A golden file is one command line and its output. No server is needed, and no official program either.
 #![allow(clippy::unwrap_used)]
+mod served;
+
 use std::{
     ffi::OsString,
     fs,
