@@ -27,7 +27,7 @@ fn cluster() -> Cluster {
     for n in 0..PODS {
         let bound = pod(&format!("bound-{n}")).label("app", if n % 10 == 0 { "web" } else { "other" });
         let bound = bound.cpu("100m").memory("500Mi").on(&format!("node-{}", n % NODES)).build();
-        cluster.upsert_pod(Arc::new(interner.pod(bound)));
+        cluster.upsert_pod(Arc::new(interner.pod(bound, None)));
     }
     cluster
 }

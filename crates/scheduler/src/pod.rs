@@ -270,7 +270,9 @@ pub struct Interner {
 }
 
 impl Interner {
-    pub fn pod(&mut self, pod: Pod) -> PodInfo {
+    /// `known`: the pod's template as last seen. It stays the same for as long as the pod does, however many others have
+    /// been seen meanwhile.
+    pub fn pod(&mut self, pod: Pod, known: Option<&Arc<Template>>) -> PodInfo {
         let Pod { metadata, mut spec, status } = pod;
         let node_name = Arc::from(std::mem::take(&mut spec.node_name));
         let condition = status.conditions.into_iter().find(|c| c.kind == "PodScheduled" && c.status == "False");
@@ -279,7 +281,7 @@ impl Interner {
             uid: Arc::from(metadata.uid),
             labels: metadata.labels,
             owners: metadata.owner_references,
-            template: self.template(spec),
+            template: self.template(spec, known),
             node_name,
             nominated_node: Some(status.nominated_node_name).filter(|n| !n.is_empty()).map(Arc::from),
             generation: metadata.generation,
@@ -290,7 +292,10 @@ impl Interner {
         }
     }
 
-    fn template(&mut self, spec: PodSpec) -> Arc<Template> {
+    fn template(&mut self, spec: PodSpec, known: Option<&Arc<Template>>) -> Arc<Template> {
+        if let Some(known) = known.filter(|known| known.spec == spec) {
+            return known.clone();
+        }
         if let Some(at) = self.recent.iter().position(|t| t.spec == spec) {
             // The last used is looked at first.
             if at > 0
@@ -340,7 +345,7 @@ mod tests {
             pod.spec.node_name = node.into();
             pod
         };
-        let (a, b) = (interner.pod(pod("a", "")), interner.pod(pod("b", "n1")));
+        let (a, b) = (interner.pod(pod("a", ""), None), interner.pod(pod("b", "n1"), None));
         assert!(Arc::ptr_eq(&a.template, &b.template));
         assert_eq!(&*b.node_name, "n1");
     }

@@ -4,9 +4,17 @@
 //! (to be tried after a while), *unschedulable* (to be tried when an event could help, or after five minutes),
 //! *gated* (a plugin does not let it in), or *in flight* (popped, and not yet given back or done). Times are
 //! arguments. Numbers are upstream's (`scheduling_queue.go`).
-use crate::{framework::Event, framework::Plugin, pod::PodInfo};
+use crate::{
+    cluster::Cluster,
+    framework::{Event, KeptEvent, Plugin},
+    pod::PodInfo,
+};
 use foldhash::{HashMap, HashSet};
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
 use tokio::time::Instant;
 
 /// After so long a pod is tried again though nothing happened. Upstream's
@@ -14,6 +22,8 @@ use tokio::time::Instant;
 pub const MAX_UNSCHEDULABLE: Duration = Duration::from_secs(300);
 /// How often that is looked at.
 const FLUSH_INTERVAL: Duration = Duration::from_secs(30);
+/// So many events are kept for pods in flight. One that is in flight for longer than that is tried again.
+const MAX_KEPT: usize = 10_000;
 
 /// A place in the active queue; smaller is sooner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -33,7 +43,10 @@ enum State {
     /// Since then.
     Unschedulable(Instant),
     Gated,
-    InFlight,
+    /// Since so many events.
+    InFlight(u64),
+    /// In no list yet.
+    New,
 }
 
 /// Why an attempt failed.
@@ -57,8 +70,6 @@ struct Queued {
     rejected_by: Vec<&'static str>,
     /// It changed while it was in flight.
     helped: bool,
-    /// How many events had come when it was popped.
-    popped: u64,
     first_seen: Instant,
 }
 
@@ -82,7 +93,12 @@ pub struct Queue<P> {
     unschedulable: HashSet<Arc<str>>,
     gated: usize,
     sequence: u64,
+    /// How many events have come.
     events: u64,
+    /// The last of them, as far back as the pod that is in flight for longest needs them.
+    kept: VecDeque<KeptEvent>,
+    /// How many pods are in flight since so many events.
+    in_flight: BTreeMap<u64, usize>,
     next_flush: Instant,
 }
 
@@ -108,6 +124,8 @@ impl<P: Policy> Queue<P> {
             gated: 0,
             sequence: 0,
             events: 0,
+            kept: VecDeque::new(),
+            in_flight: BTreeMap::new(),
             next_flush: now + FLUSH_INTERVAL,
         }
     }
@@ -142,8 +160,8 @@ impl<P: Policy> Queue<P> {
 
     /// Takes the pod out of whatever list it is in; its state must be set next.
     fn leave(&mut self, uid: &str) {
-        let Some(queued) = self.pods.get(uid) else { return };
-        match queued.state {
+        let Some(state) = self.pods.get(uid).map(|queued| queued.state) else { return };
+        match state {
             State::Active(place) => {
                 self.active.remove(&place);
             }
@@ -154,7 +172,8 @@ impl<P: Policy> Queue<P> {
                 self.unschedulable.remove(uid);
             }
             State::Gated => self.gated -= 1,
-            State::InFlight => {}
+            State::InFlight(since) => self.landed(since),
+            State::New => {}
         }
     }
 
@@ -171,11 +190,25 @@ impl<P: Policy> Queue<P> {
                 self.unschedulable.insert(uid.clone());
             }
             State::Gated => self.gated += 1,
-            State::InFlight => {}
+            State::InFlight(since) => *self.in_flight.entry(since).or_default() += 1,
+            State::New => {}
         }
         if let Some(queued) = self.pods.get_mut(uid) {
             queued.state = state;
         }
+    }
+
+    /// A pod is no longer in flight: what was kept for it alone goes.
+    fn landed(&mut self, since: u64) {
+        if let Some(count) = self.in_flight.get_mut(&since) {
+            *count -= 1;
+            if *count == 0 {
+                self.in_flight.remove(&since);
+            }
+        }
+        let oldest = self.in_flight.first_key_value().map_or(self.events, |(since, _)| *since);
+        let needed = usize::try_from(self.events - oldest).unwrap_or(usize::MAX);
+        self.kept.drain(..self.kept.len().saturating_sub(needed));
     }
 
     fn number(&mut self) -> u64 {
@@ -202,13 +235,12 @@ impl<P: Policy> Queue<P> {
         let Some(queued) = self.pods.get_mut(&uid) else {
             let queued = Queued {
                 pod,
-                state: State::InFlight,
+                state: State::New,
                 attempts: 0,
                 errors: 0,
                 failed: None,
                 rejected_by: Vec::new(),
                 helped: false,
-                popped: 0,
                 first_seen: now,
             };
             self.pods.insert(uid.clone(), queued);
@@ -220,8 +252,8 @@ impl<P: Policy> Queue<P> {
             return;
         }
         match queued.state {
-            State::InFlight => queued.helped = true,
-            State::BackingOff(..) => {}
+            State::InFlight(_) => queued.helped = true,
+            State::BackingOff(..) | State::New => {}
             State::Active(_) | State::Gated => self.activate(&uid),
             State::Unschedulable(_) => self.retry(&uid, now),
         }
@@ -241,15 +273,14 @@ impl<P: Policy> Queue<P> {
             Some((_, uid)) => uid.clone(),
             None => self.backing_off.values().find(|uid| self.pods.get(*uid).is_some_and(|q| q.errors == 0))?.clone(),
         };
-        self.enter(&uid, State::InFlight);
+        self.enter(&uid, State::InFlight(self.events));
         let queued = self.pods.get_mut(&uid)?;
         queued.helped = false;
-        queued.popped = self.events;
         Some(queued.pod.clone())
     }
 
     /// An attempt failed; `rejected_by`: the plugins that objected.
-    pub fn failed(&mut self, uid: &str, cause: Cause, rejected_by: Vec<&'static str>, now: Instant) {
+    pub fn failed(&mut self, uid: &str, cause: Cause, rejected_by: Vec<&'static str>, cluster: &Cluster, now: Instant) {
         let Some(queued) = self.pods.get_mut(uid) else { return };
         let uid = queued.pod.uid.clone();
         queued.failed = Some(now);
@@ -261,12 +292,33 @@ impl<P: Policy> Queue<P> {
             }
             Cause::Error => queued.errors += 1,
         }
-        // What came while the pod was in flight may have helped; nobody asked then, so it is tried again.
-        if cause == Cause::Error || queued.helped || queued.popped != self.events {
+        let helped = |queued: &Queued| queued.helped || self.missed_help(queued, cluster);
+        if cause == Cause::Error || self.pods.get(&uid).is_some_and(helped) {
             self.retry(&uid, now);
         } else {
             self.enter(&uid, State::Unschedulable(now));
         }
+    }
+
+    /// What came while the pod was in flight could help it: nobody knew then who would object.
+    fn missed_help(&self, queued: &Queued, cluster: &Cluster) -> bool {
+        let State::InFlight(since) = queued.state else { return false };
+        let came = usize::try_from(self.events - since).unwrap_or(usize::MAX);
+        let Some(first) = self.kept.len().checked_sub(came) else { return true };
+        self.kept.iter().skip(first).any(|event| match event.over(cluster) {
+            Some(event) => self.helps(queued, &event),
+            None => queued.rejected_by.is_empty(),
+        })
+    }
+
+    /// Whether an event could make a plugin that objected to the pod change its mind.
+    fn helps(&self, queued: &Queued, event: &Event<'_>) -> bool {
+        queued.rejected_by.is_empty()
+            || matches!(event, Event::Flush)
+            || queued.rejected_by.iter().any(|name| {
+                let plugin = self.policy.plugin(&queued.pod, name);
+                plugin.is_some_and(|plugin| plugin.queueing_hint(&queued.pod, event))
+            })
     }
 
     /// How long a pod waits after its last failure.
@@ -293,15 +345,13 @@ impl<P: Policy> Queue<P> {
     /// Something happened: those whose objectors may change their minds are tried again.
     pub fn happened(&mut self, event: &Event<'_>, now: Instant) {
         self.events += 1;
-        let helps = |uid: &&Arc<str>| {
-            self.pods.get(*uid).is_some_and(|queued| {
-                queued.rejected_by.is_empty()
-                    || queued.rejected_by.iter().any(|name| {
-                        let plugin = self.policy.plugin(&queued.pod, name);
-                        plugin.is_some_and(|plugin| plugin.queueing_hint(&queued.pod, event))
-                    })
-            })
-        };
+        if !self.in_flight.is_empty() {
+            if self.kept.len() == MAX_KEPT {
+                self.kept.pop_front();
+            }
+            self.kept.push_back(KeptEvent::from(event));
+        }
+        let helps = |uid: &&Arc<str>| self.pods.get(*uid).is_some_and(|queued| self.helps(queued, event));
         let again: Vec<_> = self.unschedulable.iter().filter(helps).cloned().collect();
         for uid in again {
             self.retry(&uid, now);

@@ -65,12 +65,12 @@ async fn an_unschedulable_pod_waits_for_an_event_that_helps_and_for_its_back_off
     queue.upsert(pod("p").info(), now);
     queue.upsert(pod("other").priority(-1).info(), now);
     queue.pop(now);
-    queue.failed("p", Cause::Unschedulable, vec!["Waits"], now);
+    queue.failed("p", Cause::Unschedulable, vec!["Waits"], &Cluster::default(), now);
     queue.happened(&Event::NodeDeleted, now);
     assert_eq!(queue.lengths().unschedulable, 1, "that did not help");
 
-    let (cluster, gone) = (crate::cluster::Cluster::default(), pod("gone").info());
-    let helps = Event::AssignedPod { cluster: &cluster, pod: &gone, action: Action::Deleted };
+    let (cluster, gone) = (Cluster::default(), pod("gone").info());
+    let helps = Event::AssignedPod { cluster: &cluster, pod: &gone, before: None, action: Action::Deleted };
     queue.happened(&helps, now);
     assert_eq!(queue.lengths().backoff, 1);
     assert_eq!(queue.next_deadline(), Some(now + SECOND));
@@ -84,7 +84,7 @@ async fn back_off_doubles_up_to_the_maximum() {
     queue.upsert(pod("p").info(), now);
     for expected in [1, 2, 4, 8, 10, 10] {
         assert_eq!(name(queue.pop(now)).as_deref(), Some("p"));
-        queue.failed("p", Cause::Error, Vec::new(), now);
+        queue.failed("p", Cause::Error, Vec::new(), &Cluster::default(), now);
         assert_eq!(queue.next_deadline(), Some(now + SECOND * expected));
         assert_eq!(queue.pop(now + SECOND * expected - Duration::from_millis(1)).map(|_| ()), None);
         now += SECOND * expected;
@@ -92,19 +92,48 @@ async fn back_off_doubles_up_to_the_maximum() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_event_during_the_attempt_is_not_lost() {
+async fn an_event_during_the_attempt_is_asked_about_when_it_failed() {
+    let (cluster, gone) = (Cluster::default(), pod("gone").info());
+    let helps = || Event::AssignedPod { cluster: &cluster, pod: &gone, before: None, action: Action::Deleted };
+    let other = || Event::NodeDeleted;
+    // What came before the attempt and during it, who objected, whether the pod is tried again.
+    type Events<'a> = &'a [Event<'a>];
+    let table: [(Events<'_>, Events<'_>, &[&'static str], bool); 6] = [
+        (&[], &[helps()], &["Waits"], true),
+        (&[], &[other(), helps(), other()], &["Waits"], true),
+        (&[], &[other()], &["Waits"], false),
+        (&[helps()], &[other()], &["Waits"], false),
+        (&[], &[Event::Flush], &["Waits"], true),
+        (&[], &[other()], &[], true),
+    ];
+    for (at, (before, during, rejected_by, again)) in table.into_iter().enumerate() {
+        let (mut queue, now) = queue();
+        queue.upsert(pod("other").priority(1).info(), now);
+        queue.upsert(pod("p").info(), now);
+        // Another one in flight has older events kept.
+        queue.pop(now);
+        before.iter().for_each(|event| queue.happened(event, now));
+        queue.pop(now);
+        during.iter().for_each(|event| queue.happened(event, now));
+        queue.failed("p", Cause::Unschedulable, rejected_by.to_vec(), &cluster, now);
+        let lengths = queue.lengths();
+        assert_eq!((lengths.backoff, lengths.unschedulable), (usize::from(again), usize::from(!again)), "row {at}");
+        queue.remove("other");
+        assert!(queue.kept.is_empty() && queue.in_flight.is_empty(), "row {at}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn events_are_kept_within_bounds() {
     let (mut queue, now) = queue();
     queue.upsert(pod("p").info(), now);
     queue.pop(now);
-    queue.failed("p", Cause::Unschedulable, vec!["Waits"], now);
-    queue.flush(now + MAX_UNSCHEDULABLE);
-    let later = now + MAX_UNSCHEDULABLE;
-    queue.pop(later);
-    let (cluster, gone) = (crate::cluster::Cluster::default(), pod("gone").info());
-    queue.happened(&Event::AssignedPod { cluster: &cluster, pod: &gone, action: Action::Deleted }, later);
-    queue.failed("p", Cause::Unschedulable, vec!["Waits"], later);
-    assert_eq!(queue.lengths().unschedulable, 0);
-    assert_eq!(queue.lengths().backoff, 1);
+    for _ in 0..=MAX_KEPT {
+        queue.happened(&Event::NodeDeleted, now);
+    }
+    assert_eq!(queue.kept.len(), MAX_KEPT);
+    queue.failed("p", Cause::Unschedulable, vec!["Waits"], &Cluster::default(), now);
+    assert_eq!((queue.lengths().backoff, queue.kept.len()), (1, 0), "nobody knows what was forgotten");
 }
 
 #[tokio::test(start_paused = true)]
@@ -112,7 +141,7 @@ async fn after_five_minutes_a_pod_is_tried_anyway() {
     let (mut queue, now) = queue();
     queue.upsert(pod("p").info(), now);
     queue.pop(now);
-    queue.failed("p", Cause::Unschedulable, vec!["Waits"], now);
+    queue.failed("p", Cause::Unschedulable, vec!["Waits"], &Cluster::default(), now);
     queue.flush(now + MAX_UNSCHEDULABLE - SECOND);
     assert_eq!(queue.lengths().unschedulable, 1);
     queue.flush(now + MAX_UNSCHEDULABLE + FLUSH_INTERVAL);

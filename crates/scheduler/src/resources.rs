@@ -56,6 +56,11 @@ impl Resources {
         }
     }
 
+    /// The names of all resources that are counted here.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        [CPU, MEMORY, EPHEMERAL_STORAGE].into_iter().chain(self.scalars.iter().map(|(name, _)| &**name))
+    }
+
     pub fn is_zero(&self) -> bool {
         self.milli_cpu == 0 && self.memory == 0 && self.ephemeral_storage == 0 && self.scalars.is_empty()
     }

@@ -142,7 +142,9 @@ impl Scheduler {
         if matches!(pod.status.phase.as_str(), "Succeeded" | "Failed") {
             return self.pod_gone(&pod.metadata.uid, now);
         }
-        let pod = Arc::new(self.interner.pod(pod));
+        let before = self.cluster.pod(&pod.metadata.uid).cloned();
+        let known = before.as_ref().or_else(|| self.queue.pod(&pod.metadata.uid)).map(|known| &known.template);
+        let pod = Arc::new(self.interner.pod(pod, known));
         if !pod.node_name.is_empty() {
             self.queue.remove(&pod.uid);
             self.cluster.nominated.remove(&pod.uid);
@@ -151,7 +153,7 @@ impl Scheduler {
                 Placed::Changed => Action::Updated,
                 Placed::Same => return,
             };
-            let event = Event::AssignedPod { cluster: &self.cluster, pod: &pod, action };
+            let event = Event::AssignedPod { cluster: &self.cluster, pod: &pod, before: before.as_ref(), action };
             return self.queue.happened(&event, now);
         }
         if self.queue.policy().of(&pod).is_none() || self.cluster.is_assumed(&pod.uid) {
@@ -170,7 +172,7 @@ impl Scheduler {
         let nominated = self.cluster.nominated.node_of(uid).is_some();
         self.cluster.nominated.remove(uid);
         if let Some(pod) = self.cluster.remove_pod(uid) {
-            let event = Event::AssignedPod { cluster: &self.cluster, pod: &pod, action: Action::Deleted };
+            let event = Event::AssignedPod { cluster: &self.cluster, pod: &pod, before: None, action: Action::Deleted };
             self.queue.happened(&event, now);
         } else if nominated {
             self.queue.happened(&Event::Flush, now);
@@ -328,7 +330,7 @@ impl Scheduler {
                 reasons: rejection.reasons.into_iter().map(|reason| (reason, 1)).collect(),
                 ..FitError::default()
             };
-            self.queue.failed(&pod.uid, Cause::Unschedulable, vec![plugin], now);
+            self.queue.failed(&pod.uid, Cause::Unschedulable, vec![plugin], &self.cluster, now);
             return Step::Report(Report::new(pod, "Unschedulable", error.to_string()));
         }
         let volumes: Arc<[ClaimDecision]> = volume_binding::decide(context, placement.node).into();
@@ -340,13 +342,13 @@ impl Scheduler {
     fn unfit(&mut self, pod: Arc<PodInfo>, failure: Failure, now: Instant) -> Report {
         let unfit = match failure {
             Failure::NoNodes => {
-                self.queue.failed(&pod.uid, Cause::Unschedulable, Vec::new(), now);
+                self.queue.failed(&pod.uid, Cause::Unschedulable, Vec::new(), &self.cluster, now);
                 return Report::new(pod, "Unschedulable", "no nodes available to schedule pods".to_owned());
             }
             Failure::Unfit(unfit) => *unfit,
         };
         let message = unfit.error.to_string();
-        self.queue.failed(&pod.uid, Cause::Unschedulable, unfit.error.plugins, now);
+        self.queue.failed(&pod.uid, Cause::Unschedulable, unfit.error.plugins, &self.cluster, now);
         let mut report = Report::new(pod.clone(), "Unschedulable", message);
         if let Some((index, victims)) = unfit.nominate {
             let node = self.cluster.row(index).name.clone();
@@ -384,13 +386,14 @@ impl Scheduler {
         // If the API server has it bound after all, it is not ours to take away.
         if self.cluster.is_assumed(&pod.uid) {
             self.cluster.remove_pod(&pod.uid);
-            let event = Event::AssignedPod { cluster: &self.cluster, pod, action: Action::Deleted };
+            let event = Event::AssignedPod { cluster: &self.cluster, pod, before: None, action: Action::Deleted };
             self.queue.happened(&event, now);
         }
-        match plugin {
-            Some(plugin) => self.queue.failed(&pod.uid, Cause::Unschedulable, vec![plugin], now),
-            None => self.queue.failed(&pod.uid, Cause::Error, Vec::new(), now),
-        }
+        let (cause, rejected_by) = match plugin {
+            Some(plugin) => (Cause::Unschedulable, vec![plugin]),
+            None => (Cause::Error, Vec::new()),
+        };
+        self.queue.failed(&pod.uid, cause, rejected_by, &self.cluster, now);
     }
 }
 

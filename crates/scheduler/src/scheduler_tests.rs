@@ -69,6 +69,38 @@ async fn room_that_is_freed_is_taken() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn statuses_of_others_bring_no_new_attempt() {
+    let mut bench = Bench::new(vec![node("n1").allocatable("4", "8Gi", 100)]);
+    // No two alike, and more of them than templates are remembered.
+    let other = |i: usize| pod(&format!("other-{i}")).cpu(&format!("{}m", i + 1)).on("n1");
+    for i in 0..40 {
+        bench.see(other(i));
+    }
+    bench.see(pod("huge").cpu("100"));
+    assert_eq!(bench.decide().len(), 1);
+    for i in 0..40 {
+        bench.see(other(i));
+        assert_eq!(bench.decide(), [""; 0], "after news of {i}");
+    }
+    bench.see(pod("huge").cpu("100"));
+    assert_eq!(bench.decide(), [""; 0], "after news of itself");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pod_that_asks_for_less_than_before_helps() {
+    // What the bound pod asks for after the change, what becomes of the waiting one.
+    let table: [(&str, &[&str]); 3] = [("200m", &["new -> n1"]), ("800m", &[]), ("900m", &[])];
+    for (cpu, expected) in table {
+        let mut bench = Bench::new(vec![small("n1")]);
+        bench.see(pod("old").cpu("800m").on("n1"));
+        bench.see(pod("new").cpu("700m"));
+        assert_eq!(bench.decide().len(), 1);
+        bench.see(pod("old").cpu(cpu).on("n1"));
+        assert_eq!(bench.decide(), expected, "{cpu}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_new_node_helps_and_a_useless_one_does_not() {
     let mut bench = Bench::new(vec![small("n1").unschedulable()]);
     bench.see(pod("p"));

@@ -114,7 +114,7 @@ impl PodBuilder {
     }
 
     pub fn info(self) -> Arc<PodInfo> {
-        Arc::new(Interner::default().pod(self.0))
+        Arc::new(Interner::default().pod(self.0, None))
     }
 }
 

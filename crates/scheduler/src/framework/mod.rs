@@ -10,7 +10,7 @@ pub mod event;
 pub mod profile;
 pub mod status;
 
-pub use event::{Action, Event};
+pub use event::{Action, Event, KeptEvent};
 pub use status::{Code, FitError, Rejection};
 
 use crate::{

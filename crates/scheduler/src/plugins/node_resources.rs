@@ -206,7 +206,7 @@ impl Plugin for Fit {
                 let check = FitCheck { plugin: self, requests: &pod.template.requests };
                 check.filter(&cluster.view(*index)).is_ok()
             }
-            event => event.frees_resources(),
+            event => event.frees(&pod.template.requests.requests),
         }
     }
 }
