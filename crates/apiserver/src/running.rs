@@ -85,8 +85,9 @@ pub async fn start(flags: Flags, shutdown: CancellationToken) -> Result<Running,
     let registry = Arc::new(open_registry(&flags, &backend).await?);
     let service_address = ranges.first().map(|r| r.address(1));
     let serving = serving_certificate::load(&flags, advertised, service_address)?;
-    let client_ca = flags.client_ca_file.as_deref().map(read_file).transpose()?;
-    let proxy_ca = flags.requestheader_client_ca_file.as_deref().map(read_file).transpose()?;
+    let client_ca = flags.client_ca_file.as_deref().map(|p| read_file("client-ca-file", p)).transpose()?;
+    let proxy_ca = flags.requestheader_client_ca_file.as_deref();
+    let proxy_ca = proxy_ca.map(|p| read_file("requestheader-client-ca-file", p)).transpose()?;
     // Clients are told of both authorities; which one signed decides what a certificate is good for.
     let peers: Vec<&str> = client_ca.iter().chain(&proxy_ca).map(String::as_str).collect();
     let peers = (!peers.is_empty()).then(|| peers.join("\n"));
@@ -115,7 +116,13 @@ pub async fn start(flags: Flags, shutdown: CancellationToken) -> Result<Running,
     let place = bootstrap::Place { advertised, port: address.port(), service_address, cidrs };
     if let Err(error) = bootstrap::run(&app, &client, &place).await {
         shutdown.cancel();
-        return Err(error);
+        return Err(match error {
+            // Whoever waited for a store wants to know for which.
+            Error::Bootstrap(why) if !app.flags.etcd_servers.is_empty() => {
+                Error::Bootstrap(format!("{why} (--etcd-servers={})", app.flags.etcd_servers.join(",")))
+            }
+            error => error,
+        });
     }
     app.health.bootstrap_is_done();
     let repairs = tokio::spawn(repair.run(client.clone(), found, shutdown.clone()));
@@ -133,8 +140,9 @@ pub async fn start(flags: Flags, shutdown: CancellationToken) -> Result<Running,
     Ok(Running { address, serving_certificate: serving.cert_pem, app, tasks })
 }
 
-fn read_file(path: &Path) -> Result<String, Error> {
-    std::fs::read_to_string(path).map_err(|source| Error::File { path: path.into(), source })
+/// A file that a flag names.
+pub(crate) fn read_file(flag: &'static str, path: &Path) -> Result<String, Error> {
+    std::fs::read_to_string(path).map_err(|e| Error::Flag { flag, why: format!("{}: {e}", path.display()) })
 }
 
 async fn open_store(flags: &Flags) -> Result<Arc<dyn Backend>, Error> {
@@ -302,8 +310,10 @@ fn service_accounts(flags: &Flags, lookup: &Arc<dyn Lookup>, external: SocketAdd
     } else {
         flags.api_audiences.clone()
     };
-    let signing = flags.service_account_signing_key_file.as_deref().map(read_file).transpose()?;
-    let mut keys = flags.service_account_key_file.iter().map(|p| read_file(p)).collect::<Result<Vec<_>, _>>()?;
+    let signing = flags.service_account_signing_key_file.as_deref();
+    let signing = signing.map(|p| read_file("service-account-signing-key-file", p)).transpose()?;
+    let keys = flags.service_account_key_file.iter().map(|p| read_file("service-account-key-file", p));
+    let mut keys = keys.collect::<Result<Vec<_>, _>>()?;
     if keys.is_empty() {
         keys.extend(signing.clone());
     }

@@ -1,5 +1,5 @@
 //! The certificate the server shows: the one given, or a self-signed one made once in `--cert-dir`.
-use crate::{Error, Flags};
+use crate::{Error, Flags, running::read_file};
 use std::net::IpAddr;
 
 /// Certificate and key, PEM.
@@ -8,15 +8,14 @@ pub struct Serving {
     pub key_pem: String,
 }
 
-fn read(path: &std::path::Path) -> Result<String, Error> {
-    std::fs::read_to_string(path).map_err(|source| Error::File { path: path.into(), source })
-}
-
 /// # Errors
 /// A file cannot be read or written.
 pub fn load(flags: &Flags, advertised: IpAddr, kubernetes_service: Option<IpAddr>) -> Result<Serving, Error> {
     match (&flags.tls_cert_file, &flags.tls_private_key_file) {
-        (Some(cert), Some(key)) => return Ok(Serving { cert_pem: read(cert)?, key_pem: read(key)? }),
+        (Some(cert), Some(key)) => {
+            let cert_pem = read_file("tls-cert-file", cert)?;
+            return Ok(Serving { cert_pem, key_pem: read_file("tls-private-key-file", key)? });
+        }
         (Some(_), None) => {
             let why = "is needed together with --tls-cert-file".into();
             return Err(Error::Flag { flag: "tls-private-key-file", why });
@@ -29,7 +28,7 @@ pub fn load(flags: &Flags, advertised: IpAddr, kubernetes_service: Option<IpAddr
     }
     let (cert, key) = (flags.cert_dir.join("apiserver.crt"), flags.cert_dir.join("apiserver.key"));
     if cert.exists() && key.exists() {
-        return Ok(Serving { cert_pem: read(&cert)?, key_pem: read(&key)? });
+        return Ok(Serving { cert_pem: read_file("cert-dir", &cert)?, key_pem: read_file("cert-dir", &key)? });
     }
     std::fs::create_dir_all(&flags.cert_dir).map_err(|source| Error::File { path: flags.cert_dir.clone(), source })?;
     let mut dns: Vec<String> =

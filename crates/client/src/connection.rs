@@ -2,9 +2,11 @@
 //!
 //! Clients never time out a read: watches are long.
 use http::{Request, Response};
-use kube::client::Body;
+use kube::client::{Body, ClientBuilder};
 use std::{path::PathBuf, sync::Arc};
-use tower::{BoxError, Service};
+use tower::{BoxError, Service, util::MapErrLayer};
+
+use crate::told::{Unanswered, told};
 
 /// How a component reaches the API server.
 #[derive(Clone)]
@@ -29,10 +31,26 @@ pub enum Connection {
 pub enum Error {
     #[error("kubeconfig {path}: {source}")]
     Kubeconfig { path: PathBuf, source: kube::config::KubeconfigError },
-    #[error("in-cluster configuration: {0}")]
+    #[error("kubeconfig {path}: {source}")]
+    Read { path: PathBuf, source: std::io::Error },
+    #[error(
+        "no kubeconfig was given (--kubeconfig), and: unable to load in-cluster configuration, KUBERNETES_SERVICE_HOST \
+         and KUBERNETES_SERVICE_PORT must be defined"
+    )]
+    NotInCluster,
+    #[error("no kubeconfig was given (--kubeconfig), and: unable to load in-cluster configuration: {0}")]
     InCluster(kube::config::InClusterError),
-    #[error("client: {0}")]
+    #[error("client: {}", told(.0))]
     Client(kube::Error),
+}
+
+impl From<kube::config::InClusterError> for Error {
+    fn from(error: kube::config::InClusterError) -> Self {
+        match error {
+            kube::config::InClusterError::ReadEnvironmentVariable(_) => Error::NotInCluster,
+            other => Error::InCluster(other),
+        }
+    }
 }
 
 impl Connection {
@@ -44,7 +62,11 @@ impl Connection {
         match self {
             Connection::Ready(client) => Ok(client.clone()),
             Connection::InProcess { user, open } => Ok(open(user)),
-            _ => kube::Client::try_from(self.config().await?).map_err(Error::Client),
+            _ => {
+                let config = self.config().await?;
+                let naming = MapErrLayer::new(Unanswered::naming(&config.cluster_url));
+                Ok(ClientBuilder::try_from(config).map_err(Error::Client)?.with_layer(&naming).build())
+            }
         }
     }
 
@@ -52,13 +74,16 @@ impl Connection {
     pub(crate) async fn config(&self) -> Result<kube::Config, Error> {
         match self {
             Connection::Kubeconfig(path) => {
-                let wrap = |source| Error::Kubeconfig { path: path.clone(), source };
+                let wrap = |source| match source {
+                    kube::config::KubeconfigError::ReadConfig(source, path) => Error::Read { path, source },
+                    source => Error::Kubeconfig { path: path.clone(), source },
+                };
                 let file = kube::config::Kubeconfig::read_from(path).map_err(wrap)?;
                 let mut config = kube::Config::from_custom_kubeconfig(file, &Default::default()).await.map_err(wrap)?;
                 config.read_timeout = None;
                 Ok(config)
             }
-            _ => kube::Config::incluster().map_err(Error::InCluster),
+            _ => Ok(kube::Config::incluster()?),
         }
     }
 }
@@ -74,4 +99,30 @@ where
     B::Error: Into<BoxError>,
 {
     kube::Client::new(service, "default")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kube::config::InClusterError;
+    use std::{env::VarError, io};
+
+    #[tokio::test]
+    async fn what_is_missing_is_named() {
+        let missing = Error::from(InClusterError::ReadEnvironmentVariable(VarError::NotPresent));
+        let file = Error::from(InClusterError::ReadCertificateBundle(io::ErrorKind::NotFound.into()));
+        let path = PathBuf::from("/no/such/kubeconfig");
+        let kubeconfig = Connection::Kubeconfig(path).client().await.err().map(|error| error.to_string());
+        let table = [
+            (
+                missing.to_string(),
+                "(--kubeconfig), and: unable to load in-cluster configuration, KUBERNETES_SERVICE_HOST",
+            ),
+            (file.to_string(), "(--kubeconfig), and: unable to load in-cluster configuration: failed to read"),
+            (kubeconfig.unwrap_or_default(), "kubeconfig /no/such/kubeconfig: No such file"),
+        ];
+        for (text, expected) in table {
+            assert!(text.contains(expected), "{text}");
+        }
+    }
 }

@@ -14,7 +14,9 @@ pub mod leader;
 pub mod queue;
 mod service_account;
 pub mod throttle;
+mod told;
 
 pub use cache::{Cache, Caches};
 pub use connection::{Connection, Error, in_process};
 pub use key::Key;
+pub use told::told;

@@ -2,7 +2,7 @@
 //!
 //! The account is created when it is missing; its token is asked for from the TokenRequest API and
 //! renewed after four fifths of its life. The renewing task ends with the last clone of the client.
-use crate::{Connection, Error};
+use crate::{Connection, Error, told::Unanswered};
 use http::{HeaderValue, Request, header::AUTHORIZATION};
 use k8s_openapi::api::{
     authentication::v1::{TokenRequest, TokenRequestSpec},
@@ -20,7 +20,7 @@ use std::{
     sync::{Arc, Weak},
     time::Duration,
 };
-use tower::util::MapRequestLayer;
+use tower::util::{MapErrLayer, MapRequestLayer};
 
 const LIFETIME_S: i64 = 3600;
 const RETRY: Duration = Duration::from_secs(30);
@@ -47,6 +47,7 @@ impl Connection {
             Connection::Kubeconfig(_) | Connection::InCluster => {}
         }
         let mut config = self.config().await?;
+        let naming = MapErrLayer::new(Unanswered::naming(&config.cluster_url));
         config.auth_info = AuthInfo::default();
         let accounts: Api<ServiceAccount> = Api::namespaced(base.clone(), namespace);
         ensure(&accounts, name).await.map_err(Error::Client)?;
@@ -57,7 +58,7 @@ impl Connection {
             request.headers_mut().insert(AUTHORIZATION, token.read().clone());
             request
         });
-        Ok(ClientBuilder::try_from(config).map_err(Error::Client)?.with_layer(&bearer).build())
+        Ok(ClientBuilder::try_from(config).map_err(Error::Client)?.with_layer(&naming).with_layer(&bearer).build())
     }
 }
 
@@ -95,7 +96,7 @@ async fn renew(accounts: Api<ServiceAccount>, name: String, token: Weak<RwLock<H
                 Duration::from_secs(LIFETIME_S.unsigned_abs() * 4 / 5)
             }
             Err(error) => {
-                tracing::warn!(name, %error, "service account token not renewed");
+                tracing::warn!(name, error = crate::told(&error), "service account token not renewed");
                 RETRY
             }
         };

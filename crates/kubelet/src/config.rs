@@ -299,16 +299,21 @@ pub fn load(flags: &Flags) -> Result<Config, Error> {
     let mut value = match &flags.config {
         None => serde_json::Value::Null,
         Some(path) => {
-            let text = std::fs::read_to_string(path).map_err(|e| Error::config(path, e))?;
-            checked(&text).map_err(|e| Error::config(path, e))?
+            let text = std::fs::read_to_string(path).map_err(|e| of_file(path, e))?;
+            checked(&text).map_err(|e| of_file(path, e))?
         }
     };
     flags.fields.over(&mut value);
     let file = read(value).map_err(|e| match &flags.config {
-        Some(path) => Error::config(path, e),
+        Some(path) => of_file(path, e),
         None => Error::Invalid(e),
     })?;
     combine(flags, file)
+}
+
+/// What is wrong with the file that `--config` names.
+fn of_file(path: &Path, why: impl std::fmt::Display) -> Error {
+    Error::Invalid(format!("--config: {}: {why}", path.display()))
 }
 
 /// A file of the kind, not yet looked at further.

@@ -46,7 +46,7 @@ fn missing_object(kind: &str, name: &str, error: kube::Error) -> Missing {
 fn missing(error: kube::Error) -> Missing {
     match error {
         kube::Error::Api(status) => Missing { not_found: status.code == 404, message: status.message.clone() },
-        other => Missing { message: other.to_string(), not_found: false },
+        other => Missing { message: client::told(&other), not_found: false },
     }
 }
 

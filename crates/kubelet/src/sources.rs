@@ -179,7 +179,9 @@ async fn keep_mirror(kubelet: &Kubelet, pod: &Pod) {
             kubelet.pods.wake(spec::uid(pod));
         }
         Err(kube::Error::Api(status)) if status.code == 409 => {}
-        Err(error) => tracing::warn!(pod = %spec::describe(pod), %error, "cannot create a static pod's mirror"),
+        Err(error) => {
+            tracing::warn!(pod = %spec::describe(pod), error = client::told(&error), "cannot create a static pod's mirror")
+        }
     }
 }
 
@@ -188,7 +190,9 @@ async fn delete_mirror(kubelet: &Kubelet, pod: &Pod) {
     let api = Api::<Pod>::namespaced(client.clone(), spec::namespace(pod));
     match api.delete(spec::name(pod), &DeleteParams::default().grace_period(0)).await {
         Ok(_) | Err(kube::Error::Api(_)) => kubelet.pods.set_mirror(spec::namespace(pod), spec::name(pod), None),
-        Err(error) => tracing::warn!(pod = %spec::describe(pod), %error, "cannot delete a static pod's mirror"),
+        Err(error) => {
+            tracing::warn!(pod = %spec::describe(pod), error = client::told(&error), "cannot delete a static pod's mirror")
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("{0}")]
+    #[error("{}", client::told(.0))]
     Transport(#[from] kube::Error),
     #[error("{message}")]
     Status { code: StatusCode, reason: String, message: String },

@@ -143,7 +143,7 @@ enum Error {
     Expired,
     #[error("{0}")]
     Api(#[from] crate::api::Error),
-    #[error("{0}")]
+    #[error("{}", client::told(.0))]
     Transport(#[from] kube::Error),
     #[error("status {0}: {1}")]
     Status(u16, String),

@@ -218,7 +218,7 @@ pub async fn keep_client_ca(
             }
             Ok(_) => {}
             Err(error) => tracing::warn!(
-                %error,
+                error = client::told(&error),
                 "Unable to get configmap/extension-apiserver-authentication in kube-system. Usually fixed by \
                  'kubectl create rolebinding -n kube-system ROLEBINDING_NAME \
                  --role=extension-apiserver-authentication-reader --serviceaccount=YOUR_NS:YOUR_SA'"

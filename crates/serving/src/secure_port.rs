@@ -57,8 +57,8 @@ pub struct Flags {
 pub enum Error {
     #[error("failed to listen on {address}: {source}")]
     Listen { address: SocketAddr, source: std::io::Error },
-    #[error("{path}: {source}")]
-    Read { path: PathBuf, source: std::io::Error },
+    #[error("--{flag}: {path}: {source}")]
+    Read { flag: &'static str, path: PathBuf, source: std::io::Error },
     #[error("serving certificate: {0}")]
     Certificate(#[from] pki::Error),
     #[error(transparent)]
@@ -83,10 +83,10 @@ pub async fn start(
     let address = SocketAddr::new(flags.bind_address, port);
     let listener = TcpListener::bind(address).await.map_err(|source| Error::Listen { address, source })?;
     let (certificate, key) = match (&flags.tls_cert_file, &flags.tls_private_key_file) {
-        (Some(certificate), Some(key)) => (read(certificate)?, read(key)?),
+        (Some(certificate), Some(key)) => (read("tls-cert-file", certificate)?, read("tls-private-key-file", key)?),
         _ => self_signed(component, flags.bind_address)?,
     };
-    let given = flags.client_ca_file.as_deref().map(read).transpose()?;
+    let given = flags.client_ca_file.as_deref().map(|path| read("client-ca-file", path)).transpose()?;
     let config = move |ca: Option<&str>| -> Result<_, pki::Error> {
         let verifier = ca.map(pki::tls::client_verifier).transpose()?;
         Ok((Arc::new(pki::tls::server_config(&certificate, &key, ca)?), verifier))
@@ -125,8 +125,9 @@ fn self_signed(component: &str, address: IpAddr) -> Result<(String, String), Err
     Ok((pair.cert_pem, pair.key_pem))
 }
 
-fn read(path: &Path) -> Result<String, Error> {
-    std::fs::read_to_string(path).map_err(|source| Error::Read { path: path.to_owned(), source })
+/// A file that a flag names.
+fn read(flag: &'static str, path: &Path) -> Result<String, Error> {
+    std::fs::read_to_string(path).map_err(|source| Error::Read { flag, path: path.to_owned(), source })
 }
 
 async fn reviewer(kubeconfig: Option<&Path>, base: &kube::Client) -> Result<kube::Client, Error> {

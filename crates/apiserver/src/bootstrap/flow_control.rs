@@ -1,7 +1,7 @@
 //! The initial flow schemas and priority levels, and the condition that tells of schemas without a level.
 //!
 //! Source: `pkg/registry/flowcontrol/ensurer` and the config controller of priority and fairness (behaviour).
-use super::send;
+use super::{failed, send};
 use crate::{
     App, Error,
     flow_control::{LEVELS, SCHEMAS},
@@ -130,7 +130,7 @@ async fn apply(client: &kube::Client, resource: &str, step: Step) -> Result<(), 
         Ok(_) => Ok(()),
         // Another server was faster.
         Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(()),
-        Err(error) => Err(Error::Bootstrap(format!("{path}: {error}"))),
+        Err(error) => Err(failed(&path, &error)),
     }
 }
 

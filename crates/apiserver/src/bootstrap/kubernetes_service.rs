@@ -1,5 +1,5 @@
 //! The `kubernetes` service in `default`, its Endpoints and EndpointSlice: how pods find the API server.
-use super::{Place, ensure, get, send};
+use super::{Place, ensure, failed, get, send};
 use crate::Error;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -74,7 +74,7 @@ async fn ensure_service(client: &kube::Client, service: &Value) -> Result<(), Er
     let preconditions = json!({"preconditions": {"resourceVersion": found["metadata"]["resourceVersion"]}});
     match send(client, "DELETE", &path, preconditions.to_string().into_bytes()).await {
         Ok(_) | Err(kube::Error::Api(_)) => ensure(client, COLLECTION, "kubernetes", service).await,
-        Err(error) => Err(Error::Bootstrap(format!("{path}: {error}"))),
+        Err(error) => Err(failed(&path, &error)),
     }
 }
 
@@ -96,6 +96,6 @@ async fn keep(client: &kube::Client, collection: &str, wanted: &Value, fields: &
     match send(client, "PUT", &path, found.to_string().into_bytes()).await {
         Ok(_) => Ok(()),
         Err(kube::Error::Api(status)) if status.code == 409 => Ok(()),
-        Err(error) => Err(Error::Bootstrap(format!("{path}: {error}"))),
+        Err(error) => Err(failed(&path, &error)),
     }
 }

@@ -105,7 +105,7 @@ async fn apply_policy(client: &kube::Client, write: &Write) -> Result<(), Error>
     } else {
         format!("{GROUP}/namespaces/{}/{}", write.namespace, write.resource)
     };
-    let failed = |error| Error::Bootstrap(format!("{} {}: {error}", write.resource, write.name));
+    let failed = |error| failed(&format!("{} {}", write.resource, write.name), &error);
     let own = format!("{path}/{}", write.name);
     if write.action == Action::Recreate {
         match send(client, "DELETE", &own, Vec::new()).await {
@@ -135,8 +135,17 @@ async fn ensure(client: &kube::Client, collection: &str, name: &str, object: &Va
     match send(client, "POST", collection, object.to_string().into_bytes()).await {
         Ok(_) => Ok(()),
         Err(kube::Error::Api(status)) if status.code == 409 => Ok(()),
-        Err(error) => Err(Error::Bootstrap(format!("{collection}/{name}: {error}"))),
+        Err(error) => Err(failed(&format!("{collection}/{name}"), &error)),
     }
+}
+
+/// What could not be brought in order and why: a refusal in the words that clients get, without the rest of its `Status`.
+fn failed(what: &str, error: &kube::Error) -> Error {
+    let why = match error {
+        kube::Error::Api(status) => status.message.clone(),
+        other => other.to_string(),
+    };
+    Error::Bootstrap(format!("{what}: {why}"))
 }
 
 pub(crate) async fn send(client: &kube::Client, method: &str, path: &str, body: Vec<u8>) -> Result<Value, kube::Error> {
@@ -163,7 +172,7 @@ async fn get(client: &kube::Client, path: &str) -> Result<Option<Value>, Error> 
     match send(client, "GET", path, Vec::new()).await {
         Ok(found) => Ok(Some(found)),
         Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
-        Err(error) => Err(Error::Bootstrap(format!("{path}: {error}"))),
+        Err(error) => Err(failed(path, &error)),
     }
 }
 
@@ -178,7 +187,7 @@ async fn publish_authentication(app: &App, client: &kube::Client) -> Result<(), 
     let map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": NAME}, "data": data});
     ensure(client, collection, NAME, &map).await?;
     let patched = merge_patch(client, &format!("{collection}/{NAME}"), &json!({"data": data})).await;
-    patched.map(drop).map_err(|e| Error::Bootstrap(format!("{NAME}: {e}")))
+    patched.map(drop).map_err(|e| failed(NAME, &e))
 }
 
 /// The entries, as upstream writes them: authorities in PEM, lists in JSON.
@@ -200,4 +209,17 @@ fn authentication(app: &App) -> serde_json::Map<String, Value> {
         }
     }
     data
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_is_told_in_its_own_words() {
+        let mut status = kube::core::Status::failure("the store did not answer in time", "Timeout");
+        status.code = 504;
+        let error = failed("clusterroles admin", &kube::Error::Api(Box::new(status)));
+        assert_eq!(error.to_string(), "bootstrap: clusterroles admin: the store did not answer in time");
+    }
 }

@@ -2,7 +2,7 @@
 //!
 //! One that exists is not changed to other ranges; only a second family is added. Source:
 //! `pkg/controlplane/controller/defaultservicecidr` (behaviour).
-use super::{ensure, get, send};
+use super::{ensure, failed, get, send};
 use crate::Error;
 use serde_json::{Value, json};
 
@@ -49,6 +49,6 @@ async fn write(client: &kube::Client, method: &str, path: &str, object: &Value) 
         Ok(_) => Ok(()),
         // Another server was faster.
         Err(kube::Error::Api(status)) if status.code == 409 => Ok(()),
-        Err(error) => Err(Error::Bootstrap(format!("{path}: {error}"))),
+        Err(error) => Err(failed(path, &error)),
     }
 }

@@ -3,7 +3,7 @@
 //! A kubelet's certificate is verified against `--kubelet-certificate-authority`; without that flag it is
 //! not, as upstream has it, because kubelets sign their own by default.
 use super::Destination;
-use crate::{Error, Flags, body::RequestBody};
+use crate::{Error, Flags, body::RequestBody, running::read_file};
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
@@ -31,11 +31,10 @@ impl KubeletTransport {
     /// # Errors
     /// A certificate file cannot be read or used.
     pub fn new(flags: &Flags) -> Result<Self, Error> {
-        let read = |path: &std::path::PathBuf| {
-            std::fs::read_to_string(path).map_err(|source| Error::File { path: path.clone(), source })
-        };
         let identity = match (&flags.kubelet_client_certificate, &flags.kubelet_client_key) {
-            (Some(cert), Some(key)) => Some((read(cert)?, read(key)?)),
+            (Some(cert), Some(key)) => {
+                Some((read_file("kubelet-client-certificate", cert)?, read_file("kubelet-client-key", key)?))
+            }
             (None, None) => None,
             _ => {
                 let why = "is needed together with --kubelet-client-key, and the other way round".into();
@@ -44,7 +43,7 @@ impl KubeletTransport {
         };
         let identity = identity.as_ref().map(|(c, k)| (c.as_str(), k.as_str()));
         let kubelet = match &flags.kubelet_certificate_authority {
-            Some(path) => pki::tls::client_config(&read(path)?, identity)?,
+            Some(path) => pki::tls::client_config(&read_file("kubelet-certificate-authority", path)?, identity)?,
             None => unverified(identity)?,
         };
         Ok(KubeletTransport {

@@ -102,7 +102,11 @@ async fn follow<K: Kept>(
                 if streaming && !*inner.synced.borrow() && refused(&error) {
                     return Left::StreamingRefused;
                 }
-                tracing::debug!(%error, kind = std::any::type_name::<K>(), "watch broke, it is opened again");
+                tracing::debug!(
+                    error = crate::told(&error),
+                    kind = std::any::type_name::<K>(),
+                    "watch broke, it is opened again"
+                );
             }
         }
         inner.listeners.room().await;

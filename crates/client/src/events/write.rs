@@ -62,7 +62,7 @@ async fn write(client: &kube::Client, correlator: &mut Correlator, occurrence: O
                 return;
             }
             Err(error) => {
-                tracing::debug!(%error, "event not written, trying again");
+                tracing::debug!(error = crate::told(&error), "event not written, trying again");
                 tokio::time::sleep(RETRY.mul_f64(rand::random())).await;
             }
         }

@@ -138,7 +138,11 @@ impl Elector {
             Err(error) => {
                 // The version we know may be stale: read it anew next time.
                 self.lease = None;
-                tracing::debug!(%error, lease = self.config.name, "leader election attempt failed");
+                tracing::debug!(
+                    error = crate::told(&error),
+                    lease = self.config.name,
+                    "leader election attempt failed"
+                );
                 false
             }
         }
@@ -170,7 +174,7 @@ impl Elector {
         let params = PostParams::default();
         let writing = self.leases.replace(&self.config.name, &params, &released);
         if let Ok(Err(error)) = tokio::time::timeout(self.config.retry_period, writing).await {
-            tracing::debug!(%error, "lease not released");
+            tracing::debug!(error = crate::told(&error), "lease not released");
         }
     }
 

@@ -55,7 +55,7 @@ pub(super) async fn keep(client: &kube::Client, name: &str) {
         let pause = match renew(client, name).await {
             Ok(()) => RENEW_EVERY,
             Err(error) => {
-                tracing::debug!(%error, "the node's lease cannot be renewed");
+                tracing::debug!(error = client::told(&error), "the node's lease cannot be renewed");
                 RETRY
             }
         };

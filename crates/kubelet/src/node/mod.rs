@@ -72,7 +72,9 @@ async fn register(setup: &Setup) {
                 tracing::info!(node = name, "node is registered");
                 return;
             }
-            Err(error) => tracing::warn!(node = name, %error, "the node cannot be registered yet"),
+            Err(error) => {
+                tracing::warn!(node = name, error = client::told(&error), "the node cannot be registered yet")
+            }
         }
         tokio::time::sleep(RETRY).await;
     }
@@ -171,7 +173,9 @@ async fn keep_status(setup: &Setup) {
         match written {
             Ok(true) => reported = Some(now),
             Ok(false) => {}
-            Err(error) => tracing::warn!(node = name, %error, "the node's status cannot be written"),
+            Err(error) => {
+                tracing::warn!(node = name, error = client::told(&error), "the node's status cannot be written")
+            }
         }
         tell(setup, &health, &mut was_ready, &mut told_pressure);
         let pause = if ready { setup.config.node_status_update_frequency } else { FIRST_POLL };

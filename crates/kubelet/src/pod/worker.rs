@@ -250,7 +250,7 @@ async fn end(
     match delete_object(kubelet, pod).await {
         Ok(()) => Next::Wait(None),
         Err(error) => {
-            tracing::warn!(pod = %spec::describe(pod), %error, "cannot delete a pod's object; trying again");
+            tracing::warn!(pod = %spec::describe(pod), error = client::told(&error), "cannot delete a pod's object; trying again");
             Next::Wait(Some(RETRY))
         }
     }

@@ -60,8 +60,8 @@ pub struct State {
 pub enum Error {
     #[error("failed to listen on {address}: {source}")]
     Listen { address: SocketAddr, source: std::io::Error },
-    #[error("{}: {source}", path.display())]
-    Read { path: PathBuf, source: std::io::Error },
+    #[error("{what}: {}: {source}", path.display())]
+    Read { what: &'static str, path: PathBuf, source: std::io::Error },
     #[error("serving certificate: {0}")]
     Certificate(#[from] pki::Error),
     #[error("no client provided, cannot use webhook {0}")]

@@ -7,6 +7,8 @@ use crate::config::Config;
 
 const CERTIFICATE: &str = "kubelet.crt";
 const KEY: &str = "kubelet.key";
+/// What names their folder.
+const WHERE: &str = "--cert-dir";
 /// A self-signed certificate that would not last that long is made anew.
 const DAYS_LEFT: i64 = 30;
 
@@ -19,7 +21,7 @@ pub type Current = Option<Arc<rustls::ServerConfig>>;
 /// A file cannot be read or written, or holds no usable certificate or key.
 pub fn configuration(config: &Config) -> Result<rustls::ServerConfig, Error> {
     let (certificate, key) = match (&config.tls_cert_file, &config.tls_private_key_file) {
-        (Some(certificate), Some(key)) => (read(certificate)?, read(key)?),
+        (Some(certificate), Some(key)) => (read("--tls-cert-file", certificate)?, read("--tls-private-key-file", key)?),
         _ => self_signed(config)?,
     };
     with_certificate(config, &certificate, &key)
@@ -38,11 +40,11 @@ pub fn with_certificate(config: &Config, certificate: &str, key: &str) -> Result
 /// # Errors
 /// Its file cannot be read.
 pub fn client_ca(config: &Config) -> Result<Option<String>, Error> {
-    config.client_ca_file.as_deref().map(read).transpose()
+    config.client_ca_file.as_deref().map(|path| read("--client-ca-file", path)).transpose()
 }
 
-fn read(path: &Path) -> Result<String, Error> {
-    std::fs::read_to_string(path).map_err(|source| Error::Read { path: path.to_owned(), source })
+fn read(what: &'static str, path: &Path) -> Result<String, Error> {
+    std::fs::read_to_string(path).map_err(|source| Error::Read { what, path: path.to_owned(), source })
 }
 
 fn self_signed(config: &Config) -> Result<(String, String), Error> {
@@ -54,14 +56,14 @@ fn self_signed(config: &Config) -> Result<(String, String), Error> {
         ..pki::Request::default()
     };
     let (certificate, key) = (config.cert_dir.join(CERTIFICATE), config.cert_dir.join(KEY));
-    if let (Ok(certificate), Ok(key)) = (read(&certificate), read(&key))
+    if let (Ok(certificate), Ok(key)) = (read(WHERE, &certificate), read(WHERE, &key))
         && pki::covers(&certificate, &request, DAYS_LEFT)
     {
         return Ok((certificate, key));
     }
     let pair = pki::self_signed(&request)?;
     let folder = &config.cert_dir;
-    std::fs::create_dir_all(folder).map_err(|source| Error::Read { path: folder.clone(), source })?;
+    std::fs::create_dir_all(folder).map_err(|source| Error::Read { what: WHERE, path: folder.clone(), source })?;
     pki::write_private(&key, pair.key_pem.as_bytes())?;
     pki::write_public(&certificate, pair.cert_pem.as_bytes())?;
     tracing::info!(path = %certificate.display(), "made a self-signed serving certificate");

@@ -92,7 +92,7 @@ async fn run(
                     done.send_replace(job.number);
                     break;
                 }
-                Ok(Err(error)) => error.to_string(),
+                Ok(Err(error)) => client::told(&error),
                 Err(_) => "timed out".to_owned(),
             };
             tracing::warn!(namespace = %job.target.namespace, pod = %job.target.name, %error, "pod status not written; trying again");
