@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Error;
 use crate::eviction::thresholds::{Given, Settings, effective_hard};
-use crate::flags::Flags;
+use crate::flags::{Flags, node_labels};
 use crate::reserved::Reserved;
 
 mod known;
@@ -363,6 +363,9 @@ fn combine(flags: &Flags, file: File) -> Result<Config, Error> {
     if node_name.is_empty() {
         return Err(invalid("the node has no name: give --hostname-override".into()));
     }
+    if let Some(labels) = &flags.node_labels {
+        node_labels::validate(labels).map_err(|why| invalid(format!("failed to validate kubelet flags: {why}")))?;
+    }
     let mode = flags.authorization_mode.clone().or(file.authorization.mode);
     let authorization = match mode.as_deref().unwrap_or("Webhook") {
         "Webhook" => AuthorizationMode::Webhook,
@@ -533,6 +536,10 @@ mod tests {
         assert!(!config.fail_cgroup_v1);
         assert!(combine(&Flags::default(), File::default()).expect("valid").fail_cgroup_v1, "as upstream from v1.35");
         assert_eq!(config.container_log_max_bytes, 10 << 20);
+        let labels = [("node-role.kubernetes.io/x".to_owned(), String::new())].into();
+        let refused = combine(&Flags { node_labels: Some(labels), ..Flags::default() }, File::default());
+        let text = refused.err().map(|error| error.to_string()).unwrap_or_default();
+        assert!(text.starts_with("failed to validate kubelet flags: unknown 'kubernetes.io'"), "{text}");
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 pub use fields::FieldFlags;
 
 mod fields;
+pub mod node_labels;
 
 /// Upstream flags that are known and not supported yet; using one is an error that says so.
 pub const UNSUPPORTED_FLAGS: &[&str] = &[
