@@ -171,10 +171,8 @@ pub fn waiting(reason: &str, message: &str) -> ContainerState {
     }
 }
 
+/// As upstream, a container that never ran has started when Unix time did.
 fn time(ns: i64) -> Option<Time> {
-    if ns <= 0 {
-        return None;
-    }
     Timestamp::from_second(ns / 1_000_000_000).ok().map(Time)
 }
 

@@ -2,7 +2,7 @@
 use super::*;
 use crate::observed::{Container as Seen, Sandbox, State};
 use crate::probes::results::ProbeKind;
-use k8s_openapi::api::core::v1::PodCondition;
+use k8s_openapi::api::core::v1::{ContainerState, PodCondition};
 
 fn pod(spec: &str) -> Pod {
     let value = apimachinery::codec::yaml::parse(&format!(
@@ -158,6 +158,24 @@ fn lines() {
     for (spec, containers, waiting, terminal, want) in table {
         let got = line(&status(&pod(spec), &seen(containers), waiting, terminal, None));
         assert_eq!(got, want, "{spec}");
+    }
+}
+
+#[test]
+fn a_container_that_never_ran_has_started_when_unix_time_did() {
+    let failed = Seen { started_at_ns: 0, reason: "StartError".into(), ..container("web", State::Exited, 128) };
+    let none = Waiting::new();
+    let crash = Waiting::from([("web".to_owned(), ("CrashLoopBackOff".to_owned(), String::new()))]);
+    let started = |state: Option<ContainerState>| {
+        state.and_then(|state| state.terminated).map(|t| (t.started_at.map(|t| t.0), t.finished_at.map(|t| t.0)))
+    };
+    let expected = Some((Timestamp::from_second(0).ok(), Timestamp::from_second(2).ok()));
+    // Waiting or not, in which of the two states it shows.
+    for (waiting, last) in [(&none, false), (&crash, true)] {
+        let pod = pod("{containers: [{name: web}]}");
+        let status = status(&pod, &seen(vec![failed.clone()]), waiting, false, None);
+        let shown = status.container_statuses.into_iter().flatten().next().expect("one");
+        assert_eq!(started(if last { shown.last_state } else { shown.state }), expected, "last state: {last}");
     }
 }
 
