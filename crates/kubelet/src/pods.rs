@@ -236,6 +236,11 @@ impl Pods {
         self.mirrors.lock().get(&(spec::namespace(pod).to_owned(), spec::name(pod).to_owned())).cloned()
     }
 
+    /// All mirrors the API has for this node.
+    pub fn mirrors(&self) -> Vec<Arc<Pod>> {
+        self.mirrors.lock().values().cloned().collect()
+    }
+
     /// Notes what the API has as mirror under that name.
     pub fn set_mirror(&self, namespace: &str, name: &str, mirror: Option<Arc<Pod>>) {
         let key = (namespace.to_owned(), name.to_owned());

@@ -1,5 +1,5 @@
 //! Where pods come from: the API, and manifests in a folder.
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -54,24 +54,27 @@ pub async fn watch_files(
     ready: tokio::sync::oneshot::Sender<()>,
     shutdown: CancellationToken,
 ) {
-    let mut known: BTreeMap<String, Arc<Pod>> = BTreeMap::new();
+    let mut known = Manifests::new();
+    let mut ending = Manifests::new();
     let mut ready = Some(ready);
     loop {
         let found = read_all(&path, &kubelet.config.node_name);
-        for (uid, pod) in &found {
-            if !known.contains_key(uid) {
-                kubelet.pods.set(&kubelet, pod.clone(), &shutdown);
-            }
+        let busy: HashSet<String> = kubelet.pods.uids().into_iter().collect();
+        ending.retain(|uid, _| busy.contains(uid));
+        let plan = plan(found, &known, &ending, &kubelet.pods.mirrors());
+        for pod in &plan.end {
+            kubelet.pods.remove(&kubelet, spec::uid(pod), None, &shutdown);
         }
-        for (uid, pod) in &known {
-            if !found.contains_key(uid) {
-                kubelet.pods.remove(&kubelet, uid, None, &shutdown);
-                delete_mirror(&kubelet, pod).await;
-            }
+        for pod in &plan.start {
+            kubelet.pods.set(&kubelet, pod.clone(), &shutdown);
         }
-        known = found;
+        ending.extend(plan.end.into_iter().map(|pod| (spec::uid(&pod).to_owned(), pod)));
+        known = plan.known;
         if let Some(ready) = ready.take() {
             let _ = ready.send(());
+        }
+        for mirror in &plan.orphans {
+            delete_mirror(&kubelet, mirror).await;
         }
         for pod in known.values() {
             keep_mirror(&kubelet, pod).await;
@@ -83,7 +86,43 @@ pub async fn watch_files(
     }
 }
 
-fn read_all(path: &Path, node: &str) -> BTreeMap<String, Arc<Pod>> {
+/// Pods of manifests by uid.
+type Manifests = BTreeMap<String, Arc<Pod>>;
+
+/// What a look at the manifests comes to.
+#[derive(Debug, Default)]
+struct Plan {
+    start: Vec<Arc<Pod>>,
+    end: Vec<Arc<Pod>>,
+    /// Mirrors of pods that are gone.
+    orphans: Vec<Arc<Pod>>,
+    /// What is wanted from now on.
+    known: Manifests,
+}
+
+/// As upstream, a manifest's pod starts when nothing is left of the one of its name before it, which may hold its ports;
+/// and a mirror stays for as long as its pod ends.
+fn plan(found: Manifests, known: &Manifests, ending: &Manifests, mirrors: &[Arc<Pod>]) -> Plan {
+    let gone = known.iter().filter(|(uid, _)| !found.contains_key(*uid)).map(|(_, pod)| pod.clone());
+    let mut plan = Plan { end: gone.collect(), ..Plan::default() };
+    let is_named =
+        |pod: &Pod, other: &Pod| (spec::namespace(pod), spec::name(pod)) == (spec::namespace(other), spec::name(other));
+    let is_ending = |pod: &Pod| ending.values().chain(&plan.end).any(|other| is_named(pod, other));
+    for (uid, pod) in found {
+        if !known.contains_key(&uid) {
+            if is_ending(&pod) {
+                continue;
+            }
+            plan.start.push(pod.clone());
+        }
+        plan.known.insert(uid, pod);
+    }
+    let is_orphan = |mirror: &Pod| !is_ending(mirror) && !plan.known.values().any(|pod| is_named(mirror, pod));
+    plan.orphans = mirrors.iter().filter(|mirror| is_orphan(mirror)).cloned().collect();
+    plan
+}
+
+fn read_all(path: &Path, node: &str) -> Manifests {
     let files: Vec<PathBuf> = match path.is_dir() {
         true => std::fs::read_dir(path).into_iter().flatten().flatten().map(|e| e.path()).collect(),
         false => vec![path.to_owned()],
@@ -199,6 +238,33 @@ async fn delete_mirror(kubelet: &Kubelet, pod: &Pod) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_mirror_and_a_successor_wait_for_the_pod_to_end() {
+        let pod = |uid: &str, name: &str| {
+            let mut pod = Pod::default();
+            (pod.metadata.uid, pod.metadata.name) = (Some(uid.into()), Some(name.into()));
+            Arc::new(pod)
+        };
+        let set = |list: &[(&str, &str)]| list.iter().map(|(u, n)| ((*u).to_owned(), pod(u, n))).collect::<Manifests>();
+        let uids = |pods: &[Arc<Pod>]| pods.iter().map(|pod| spec::uid(pod).to_owned()).collect::<Vec<_>>().join(" ");
+        type Pods<'a> = &'a [(&'a str, &'a str)];
+        // Found, known, ending; started, ended, orphans among the mirrors `m` of web and `n` of db.
+        let table: [(Pods<'_>, Pods<'_>, Pods<'_>, &str, &str, &str); 6] = [
+            (&[("1", "web"), ("2", "db")], &[], &[], "1 2", "", ""),
+            (&[("1", "web")], &[("1", "web"), ("2", "db")], &[], "", "2", ""),
+            (&[("1", "web")], &[("1", "web")], &[("2", "db")], "", "", ""),
+            (&[("1", "web")], &[("1", "web")], &[], "", "", "n"),
+            (&[("2", "db"), ("3", "web")], &[("1", "web"), ("2", "db")], &[], "", "1", ""),
+            (&[("2", "db"), ("3", "web")], &[("2", "db")], &[], "3", "", ""),
+        ];
+        let mirrors = [pod("m", "web"), pod("n", "db")];
+        for (at, (found, known, ending, start, end, orphans)) in table.into_iter().enumerate() {
+            let plan = plan(set(found), &set(known), &set(ending), &mirrors);
+            let got = (uids(&plan.start), uids(&plan.end), uids(&plan.orphans));
+            assert_eq!(got, (start.into(), end.into(), orphans.into()), "row {at}");
+        }
+    }
 
     #[test]
     fn manifests_become_pods() {

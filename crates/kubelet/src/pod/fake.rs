@@ -13,6 +13,8 @@ pub struct FakeRuntime {
     pub containers: Mutex<BTreeMap<String, (v1::Container, v1::ContainerStatus)>>,
     /// The calls that change something, in order.
     pub calls: Mutex<Vec<String>>,
+    /// The grace periods that containers were stopped with, in order.
+    pub graces: Mutex<Vec<i64>>,
     number: AtomicI64,
 }
 
@@ -180,8 +182,9 @@ impl Runtime for FakeRuntime {
         Ok(())
     }
 
-    async fn stop_container(&self, id: &str, _: i64) -> Result<(), Error> {
+    async fn stop_container(&self, id: &str, grace_s: i64) -> Result<(), Error> {
         self.note(format!("stop {id}"));
+        self.graces.lock().push(grace_s);
         let name = id.rsplit_once('-').map_or(id, |(name, _)| name).to_owned();
         self.exit(&name, 137);
         Ok(())

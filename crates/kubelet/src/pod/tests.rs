@@ -89,6 +89,16 @@ impl Bed {
         tokio::time::timeout(DEADLINE, look).await.unwrap_or_else(|_| panic!("{what}: {:?}", self.runtime.calls.lock()))
     }
 
+    /// Until no pod has a worker.
+    async fn until_gone(&self) {
+        let gone = async {
+            while !self.kubelet.pods.uids().is_empty() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(DEADLINE, gone).await.expect("the workers end");
+    }
+
     fn calls(&self) -> Vec<String> {
         std::mem::take(&mut *self.runtime.calls.lock())
     }
@@ -153,15 +163,27 @@ async fn init_then_main_then_away() {
     assert_eq!(bed.calls(), ["create web-0", "start web-0"]);
     assert!(std::fs::read_dir(bed.dir.path().join("links")).expect("links").count() == 2, "each log has its link");
     bed.kubelet.pods.remove(&bed.kubelet, "u", None, &bed.stop);
-    let gone = async {
-        while !bed.kubelet.pods.uids().is_empty() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    tokio::time::timeout(DEADLINE, gone).await.expect("the worker ends");
+    bed.until_gone().await;
     assert_eq!(bed.calls(), ["stop web-0", "stop sandbox-0", "remove web-0", "remove i-0", "remove sandbox-0"]);
     assert!(!bed.dir.path().join("kubelet/pods/u").exists());
     assert_eq!(std::fs::read_dir(bed.dir.path().join("links")).expect("links").count(), 0);
+}
+
+#[tokio::test]
+async fn a_pod_that_is_gone_has_the_grace_it_was_last_known_to_have() {
+    // What the pod asks for, what the runtime is told.
+    for (own, expected) in [(None, 30), (Some(7), 7), (Some(0), 1)] {
+        let bed = Bed::new();
+        let mut pod = pod("{containers: [{name: web, image: a}]}");
+        if let Some(spec) = &mut pod.spec {
+            spec.termination_grace_period_seconds = own;
+        }
+        bed.set(&pod);
+        bed.until("runs", running).await;
+        bed.kubelet.pods.remove(&bed.kubelet, "u", None, &bed.stop);
+        bed.until_gone().await;
+        assert_eq!(*bed.runtime.graces.lock(), [expected], "{own:?}");
+    }
 }
 
 #[tokio::test]

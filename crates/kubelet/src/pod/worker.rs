@@ -99,22 +99,25 @@ impl Worker {
             hold: None,
         };
         memory.writer.rebase(self.api_pod().and_then(|pod| pod.status.clone()));
+        // Of what the runtime had left of an unknown pod, nobody knows how long it wanted to have.
+        let mut known = None;
         loop {
             let desired = self.desired.borrow_and_update().clone();
             if let Some(pod) = &desired {
                 self.pod = pod.clone();
+                known = Some(pod.clone());
             }
             if let Some(verdict) = self.sentence.borrow_and_update().clone() {
                 memory.verdict.get_or_insert(verdict);
             }
             let (mut changes, mut sentence) = (self.desired.clone(), self.sentence.clone());
-            let ends = grace_of(&desired);
+            let ends = grace_of(&desired, known.as_deref());
             let next = tokio::select! {
                 biased;
                 () = self.shutdown.cancelled() => return,
                 next = round(&self.kubelet, &self.pod, desired.is_none(), ends, &mut memory) => next,
                 // Deleted, or deleted with less grace: what is under way is no longer wanted.
-                _ = changes.wait_for(|new| sooner(ends, grace_of(new))) => continue,
+                _ = changes.wait_for(|new| sooner(ends, grace_of(new, known.as_deref()))) => continue,
                 Ok(()) = sentence.changed() => continue,
             };
             let wait = match next {
@@ -139,13 +142,16 @@ impl Worker {
     }
 }
 
-/// The grace period of a pod that is to end; `None` while it is to run.
-fn grace_of(desired: &Desired) -> Option<i64> {
-    match desired {
-        None => Some(1),
-        Some(pod) => {
+/// The grace period of a pod that is to end; `None` while it is to run. One that is gone from its source, a removed
+/// manifest or an object deleted by force, has what it was last known to have: upstream's `calculateEffectiveGracePeriod`.
+fn grace_of(desired: &Desired, known: Option<&Pod>) -> Option<i64> {
+    let granted = |pod: &Pod| pod.metadata.deletion_grace_period_seconds.unwrap_or_else(|| kill::spec_grace(pod));
+    match (desired, known) {
+        (None, None) => Some(1),
+        (None, Some(known)) => Some(granted(known).max(1)),
+        (Some(pod), _) => {
             pod.metadata.deletion_timestamp.as_ref()?;
-            Some(pod.metadata.deletion_grace_period_seconds.unwrap_or_else(|| kill::spec_grace(pod)))
+            Some(granted(pod))
         }
     }
 }
@@ -236,7 +242,8 @@ async fn end(
         Ok(after) if !after.is_running() => after,
         _ => return Next::Wait(Some(RETRY)),
     };
-    let written = (!gone).then(|| report(kubelet, pod, &after, memory, true));
+    // What a removed manifest leaves in the API shows how it ended, until that goes too.
+    let written = (!gone || spec::is_static(pod)).then(|| report(kubelet, pod, &after, memory, true));
     if let Err(error) = cleanup::remove_everything(kubelet, pod, &after).await {
         tracing::warn!(pod = %spec::describe(pod), %error, "cannot clean up after a pod; trying again");
         return Next::Wait(Some(RETRY));
