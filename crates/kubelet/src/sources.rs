@@ -103,8 +103,8 @@ struct Plan {
 /// As upstream, a manifest's pod starts when nothing is left of the one of its name before it, which may hold its ports;
 /// and a mirror stays for as long as its pod ends.
 fn plan(found: Manifests, known: &Manifests, ending: &Manifests, mirrors: &[Arc<Pod>]) -> Plan {
-    let mut plan = Plan::default();
-    plan.end = known.iter().filter(|(uid, _)| !found.contains_key(*uid)).map(|(_, pod)| pod.clone()).collect();
+    let gone = known.iter().filter(|(uid, _)| !found.contains_key(*uid)).map(|(_, pod)| pod.clone());
+    let mut plan = Plan { end: gone.collect(), ..Plan::default() };
     let is_named =
         |pod: &Pod, other: &Pod| (spec::namespace(pod), spec::name(pod)) == (spec::namespace(other), spec::name(other));
     let is_ending = |pod: &Pod| ending.values().chain(&plan.end).any(|other| is_named(pod, other));

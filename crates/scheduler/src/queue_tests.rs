@@ -97,7 +97,8 @@ async fn an_event_during_the_attempt_is_asked_about_when_it_failed() {
     let helps = || Event::AssignedPod { cluster: &cluster, pod: &gone, before: None, action: Action::Deleted };
     let other = || Event::NodeDeleted;
     // What came before the attempt and during it, who objected, whether the pod is tried again.
-    let table: [(&[Event<'_>], &[Event<'_>], &[&'static str], bool); 6] = [
+    type Events<'a> = &'a [Event<'a>];
+    let table: [(Events<'_>, Events<'_>, &[&'static str], bool); 6] = [
         (&[], &[helps()], &["Waits"], true),
         (&[], &[other(), helps(), other()], &["Waits"], true),
         (&[], &[other()], &["Waits"], false),

@@ -49,6 +49,6 @@ async fn write(client: &kube::Client, method: &str, path: &str, object: &Value) 
         Ok(_) => Ok(()),
         // Another server was faster.
         Err(kube::Error::Api(status)) if status.code == 409 => Ok(()),
-        Err(error) => Err(failed(&path, &error)),
+        Err(error) => Err(failed(path, &error)),
     }
 }
