@@ -39,7 +39,11 @@ fn kubectl(words: &[OsString]) -> ExitCode {
 }
 
 async fn serve_api(flags: apiserver::Flags, shutdown: CancellationToken) -> Result<(), apiserver::Error> {
-    let running = apiserver::start(flags, shutdown).await?;
+    // An etcd that does not answer is waited for, and nobody should have to wait with us.
+    let running = tokio::select! {
+        running = apiserver::start(flags, shutdown.clone()) => running?,
+        () = shutdown.cancelled() => return Ok(()),
+    };
     running.join().await
 }
 

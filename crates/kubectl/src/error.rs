@@ -122,7 +122,9 @@ impl Error {
     pub fn report(&self) -> i32 {
         if !matches!(self, Error::Exit(_)) {
             let text = self.text();
-            eprint!("{text}{}", if text.ends_with('\n') { "" } else { "\n" });
+            // A program's own line is whole; upstream ends every other text with one more.
+            let whole = matches!(self, Error::Ended(..)) && text.ends_with('\n');
+            eprint!("{text}{}", if whole { "" } else { "\n" });
         }
         self.code()
     }

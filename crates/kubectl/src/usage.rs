@@ -211,9 +211,7 @@ fn explain(error: &Error, words: &[String]) -> String {
         }
         // A word behind flags of `apply` and `create` is no sub-command.
         ErrorKind::ArgumentConflict if is_group => {
-            let said = error.to_string();
-            let given = said.split('\'').nth(1).unwrap_or_default();
-            format!("error: Unexpected args: [{given}]\n{examples}")
+            format!("error: Unexpected args: [{}]\n{examples}", arguments(words, &path))
         }
         _ => {
             let text = error.to_string();
