@@ -17,14 +17,26 @@ const PORTS: &str = "CNI-HOSTPORT-DNAT";
 /// # Errors
 /// `nft` cannot be run, or the kernel refuses.
 pub(crate) async fn tear_down() -> Result<(), Error> {
+    let mut found = false;
     for family in ["ip", "ip6"] {
         let Some(listing) = nft::list(family, TABLE).await? else { continue };
-        let script = leftovers(family, &listing);
+        let mut script = leftovers(family, &listing);
+        if script.is_empty() && found && is_bare(&listing) {
+            // The plugin makes it with the other, and may have put nothing in it.
+            script = format!("delete table {family} {TABLE}\n");
+        }
         if !script.is_empty() {
+            found = true;
             nft::apply(&script).await?;
         }
     }
     Ok(())
+}
+
+/// A table with nothing at all in it.
+fn is_bare(listing: &Value) -> bool {
+    let items = listing.get("nftables").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    items.iter().all(|item| item.get("table").is_some() || item.get("metainfo").is_some())
 }
 
 fn text<'a>(object: &'a Value, key: &str) -> &'a str {
@@ -119,6 +131,14 @@ delete chain ip nat CNI-HOSTPORT-DNAT
         let other = [chain("DOCKER", false)];
         assert_eq!(leftovers("ip", &table(&other)), OURS);
         assert_eq!(leftovers("ip", &json!({"nftables": [other]})), "");
+    }
+
+    #[test]
+    fn a_table_is_bare_with_nothing_in_it() {
+        let mut items = vec![json!({"metainfo": {}}), json!({"table": {"family": "ip6", "name": "nat"}})];
+        assert!(is_bare(&json!({ "nftables": items })));
+        items.push(json!({"set": {"name": "mine"}}));
+        assert!(!is_bare(&json!({ "nftables": items })));
     }
 
     #[test]
