@@ -9,7 +9,6 @@ use super::{
 use anyhow::{Context, Result, bail};
 use cri::{Runtime, v1};
 use futures::future::join_all;
-use network::cidr::Cidr;
 use std::{
     ffi::OsString,
     fs,
@@ -118,27 +117,55 @@ fn end_lost(layout: &Layout, cluster: &Cluster) -> Result<()> {
     }
     end_shims(layout, cluster);
     remove_cgroups(cluster);
-    remove_namespaces(&cluster.pod_cidr.parse()?);
+    forget_networks(&cluster.bridge());
     Ok(())
 }
 
-/// Delete the network namespaces of pods that nobody knows any more: those with an address of the cluster's pods.
-fn remove_namespaces(pods: &Cidr) {
-    for entry in fs::read_dir("/run/netns").into_iter().flatten().flatten() {
-        let name = entry.file_name();
-        if !name.to_string_lossy().starts_with("cni-") {
-            continue;
-        }
-        let ip = |words: &[&str]| Command::new("ip").args(words).output();
-        let Ok(listed) = ip(&["-n", &name.to_string_lossy(), "-4", "-o", "address"]) else { continue };
-        let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
-        let addresses = listed.split_whitespace().filter_map(|word| word.split('/').next()?.parse().ok());
-        if addresses.into_iter().any(|address| pods.contains(address))
-            && let Err(error) = ip(&["netns", "delete", &name.to_string_lossy()])
-        {
-            tracing::warn!(%error, "deleting a network namespace");
+/// Where the CNI library keeps what it has set up.
+const CNI_RESULTS: &str = "/var/lib/cni/results";
+
+/// A container's network, as the CNI library has noted it: `cniCacheV1`.
+#[derive(serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct CniResult {
+    container_id: String,
+    result: CniInterfaces,
+}
+
+#[derive(serde::Deserialize)]
+struct CniInterfaces {
+    #[serde(default)]
+    interfaces: Vec<CniInterface>,
+}
+
+#[derive(serde::Deserialize)]
+struct CniInterface {
+    name: String,
+    /// The path of the network namespace it is in; empty: the host's.
+    #[serde(default)]
+    sandbox: String,
+}
+
+/// Delete the network namespaces of pods on this bridge, and the notes about them: nobody knows these pods any more.
+fn forget_networks(bridge: &str) {
+    let entries = fs::read_dir(CNI_RESULTS).into_iter().flatten().flatten();
+    let read = |path: PathBuf| Some((serde_json::from_slice(&fs::read(&path).ok()?).ok()?, path));
+    let noted: Vec<(CniResult, PathBuf)> = entries.filter_map(|entry| read(entry.path())).collect();
+    let lost: Vec<&CniResult> = noted.iter().map(|(noted, _)| noted).filter(|noted| is_on(noted, bridge)).collect();
+    for sandbox in lost.iter().flat_map(|noted| &noted.result.interfaces).map(|interface| &interface.sandbox) {
+        let Some(name) = Path::new(sandbox).file_name() else { continue };
+        if let Err(error) = Command::new("ip").args(["netns", "delete"]).arg(name).output() {
+            tracing::warn!(%error, sandbox, "deleting a network namespace");
         }
     }
+    // Each container has one for its loopback too.
+    for (_, path) in noted.iter().filter(|(noted, _)| lost.iter().any(|l| l.container_id == noted.container_id)) {
+        let _ = fs::remove_file(path);
+    }
+}
+
+fn is_on(noted: &CniResult, bridge: &str) -> bool {
+    noted.result.interfaces.iter().any(|interface| interface.name == bridge && interface.sandbox.is_empty())
 }
 
 /// Processes that run on behalf of our containerd: its shims.
@@ -297,6 +324,15 @@ pub async fn delete(layout: &Layout, cluster: &Cluster) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_pods_network_is_known_by_its_bridge() {
+        let noted = r#"{"kind": "cniCacheV1", "containerId": "ab", "networkName": "ferrokube", "result": {"interfaces": [
+            {"name": "me0", "mac": "x"}, {"name": "veth1"}, {"name": "eth0", "sandbox": "/var/run/netns/cni-1"}]}}"#;
+        let noted: CniResult = serde_json::from_str(noted).expect("a note");
+        assert!(is_on(&noted, "me0"));
+        assert!(!is_on(&noted, "you0") && !is_on(&noted, "eth0"));
+    }
 
     #[test]
     fn mounts_are_found_whatever_their_names() {

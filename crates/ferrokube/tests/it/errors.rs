@@ -134,6 +134,8 @@ fn a_data_directory_that_was_removed() {
     );
     cluster.kubectl(&["run", "web", "--image=ferrokube.local/hello:latest"]);
     cluster.wait_for(&["pod", "web"], "{.status.phase}", "Running");
+    let namespaces = || fs::read_dir("/run/netns").map_or(0, Iterator::count);
+    let before = namespaces();
     // Where pods have something mounted, folders stay.
     let _ = fs::remove_dir_all(cluster.data_dir());
     let _ = fs::remove_file(cluster.data_dir().join("cluster.json"));
@@ -148,6 +150,7 @@ fn a_data_directory_that_was_removed() {
     assert!(!processes.lines().any(serves), "its process is left:\n{processes}");
     assert!(!std::path::Path::new(&format!("/run/ferrokube/{}", cluster.name)).exists(), "its run-time folder is left");
     assert!(!cluster.data_dir().exists());
+    assert_eq!(namespaces() + 1, before, "the pod's network namespace is left");
 }
 
 #[test]
