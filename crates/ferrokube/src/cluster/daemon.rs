@@ -206,10 +206,11 @@ mod tests {
             let layout = layout.clone();
             move || turn(&layout)
         });
-        // Whoever waited for the old folder must get the new one.
-        fs::remove_dir(&root).expect("removed");
-        fs::create_dir(&root).expect("made");
-        let second = turn(&layout).expect("a turn in the new folder");
+        // Whoever waited for the old folder must get the new one. It is taken before it is there: nobody sees a gap.
+        let new = dir.path().join("new");
+        fs::create_dir(&new).expect("made");
+        let second = turn(&Layout::new(&new).expect("layout")).expect("a turn in the new folder");
+        fs::rename(&new, &root).expect("replaced");
         drop(first);
         assert!(!other.is_finished());
         drop(second);
