@@ -35,11 +35,12 @@ pub(crate) async fn apply(script: &str) -> Result<(), Error> {
 /// What is in a table, as `nft --json` writes it; `None`: there is no such table.
 ///
 /// # Errors
-/// `nft` cannot be run, or writes no JSON.
+/// What `nft` says, or that it writes no JSON.
 pub(crate) async fn list(family: &str, table: &str) -> Result<Option<Value>, Error> {
     let output = run(&["--json", "list", "table", family, table], "").await?;
     if !output.status.success() {
-        return Ok(None);
+        let why = String::from_utf8_lossy(&output.stderr);
+        return if why.contains("No such file or directory") { Ok(None) } else { Err(failed(why.trim())) };
     }
     serde_json::from_slice(&output.stdout).map(Some).map_err(failed)
 }

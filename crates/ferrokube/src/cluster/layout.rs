@@ -215,14 +215,16 @@ impl Layout {
     /// # Errors
     /// It cannot be removed.
     pub fn remove_remains(&self) -> Result<bool> {
-        let log = self.path(REMAINS[1]);
+        let log = self.log("ferrokube");
         if !log.exists() {
             return Ok(false);
         }
-        fs::remove_dir_all(&log).with_context(|| format!("removing {}", log.display()))?;
-        let _ = fs::remove_file(self.lock());
-        // Fails where it is not empty, or not ours to remove.
-        let _ = fs::remove_dir(&self.root);
+        fs::remove_file(&log).with_context(|| format!("removing {}", log.display()))?;
+        for file in [self.log("containerd"), self.lock()] {
+            let _ = fs::remove_file(file);
+        }
+        // Fails where somebody else has something in it.
+        let _ = fs::remove_dir(self.path("logs")).and_then(|()| fs::remove_dir(&self.root));
         Ok(true)
     }
 
@@ -286,6 +288,23 @@ mod tests {
             let layout = Layout::new(&dir.path().join(path)).expect("layout");
             assert_eq!(layout.root(), want, "{path}");
         }
+    }
+
+    #[test]
+    fn of_what_remains_only_our_own_is_removed() {
+        let dir = tempfile::tempdir().expect("tempdir");
+        let layout = Layout::new(&dir.path().join("data")).expect("layout");
+        let logs = layout.path("logs");
+        fs::create_dir_all(&logs).expect("made");
+        fs::write(logs.join("others.log"), "precious").expect("written");
+        assert!(!layout.remove_remains().expect("nothing of ours"));
+        fs::write(layout.log("ferrokube"), "why").expect("written");
+        assert!(layout.remove_remains().expect("removed"));
+        assert!(logs.join("others.log").exists() && !layout.log("ferrokube").exists());
+        fs::remove_file(logs.join("others.log")).expect("removed");
+        fs::write(layout.log("ferrokube"), "why").expect("written");
+        assert!(layout.remove_remains().expect("removed"));
+        assert!(!layout.root().exists());
     }
 
     #[test]

@@ -154,8 +154,13 @@ fn forget_networks(bridge: &str) {
     let lost: Vec<&CniResult> = noted.iter().map(|(noted, _)| noted).filter(|noted| is_on(noted, bridge)).collect();
     for sandbox in lost.iter().flat_map(|noted| &noted.result.interfaces).map(|interface| &interface.sandbox) {
         let Some(name) = Path::new(sandbox).file_name() else { continue };
-        if let Err(error) = Command::new("ip").args(["netns", "delete"]).arg(name).output() {
-            tracing::warn!(%error, sandbox, "deleting a network namespace");
+        match Command::new("ip").args(["netns", "delete"]).arg(name).output() {
+            Ok(output) if output.status.success() => {}
+            Ok(output) => {
+                let why = String::from_utf8_lossy(&output.stderr);
+                tracing::warn!(why = why.trim(), sandbox, "deleting a network namespace");
+            }
+            Err(error) => tracing::warn!(%error, sandbox, "deleting a network namespace"),
         }
     }
     // Each container has one for its loopback too.

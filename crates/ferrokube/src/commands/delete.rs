@@ -40,12 +40,9 @@ pub fn stop(which: &Which) -> Result<()> {
 pub fn delete(which: &Which) -> Result<()> {
     let layout = Layout::new(&which.data_dir)?;
     let orphan = layout.orphan();
-    if orphan.is_none() && layout.load()?.is_none() {
-        preflight::root("deleting")?;
-        if layout.remove_remains()? {
-            crate::say!("No cluster came up in {}; its log is removed", layout.root().display());
-            return Ok(());
-        }
+    if orphan.is_none() && layout.load()?.is_none() && layout.remove_remains()? {
+        crate::say!("No cluster came up in {}; its log is removed", layout.root().display());
+        return Ok(());
     }
     let lost = orphan.is_some();
     let cluster = match orphan {
