@@ -50,7 +50,9 @@ impl App {
         let (resource, subresource) = (info.resource, info.subresource);
         let long_running = info.long_running();
 
-        let mut response = match panics::caught(self.answer(&parts, info, &query, body, &peer, upgrade)).await {
+        // Pinned where it is made: handed on by value, its state would be copied at every step.
+        let answer = std::pin::pin!(self.answer(&parts, info, &query, body, &peer, upgrade));
+        let mut response = match panics::caught(answer).await {
             Ok(response) => response,
             Err(error) => failure(&parts, &query, &error),
         };
@@ -146,7 +148,8 @@ fn audit_id(parts: &Parts) -> HeaderValue {
         return given.clone();
     }
     let id = uuid::Builder::from_random_bytes(rand::random()).into_uuid();
-    HeaderValue::from_str(&id.to_string()).unwrap_or_else(|_| HeaderValue::from_static(""))
+    let mut text = [0; uuid::fmt::Hyphenated::LENGTH];
+    HeaderValue::from_str(id.hyphenated().encode_lower(&mut text)).unwrap_or_else(|_| HeaderValue::from_static(""))
 }
 
 /// A request that has its seat: whether it is allowed, then its handler.
@@ -171,12 +174,13 @@ async fn authorized(
     if !matches!(ctx.info.subresource, "log" | "proxy" | "exec" | "attach" | "portforward") {
         ctx.accept = Accept::negotiate(&ctx.parts.headers, ctx.query)?;
     }
-    let handled = if ctx.info.long_running() {
-        handlers::dispatch(&mut ctx, body, upgrade).await
-    } else {
-        match tokio::time::timeout(limit, handlers::dispatch(&mut ctx, body, upgrade)).await {
-            Ok(handled) => handled,
-            Err(_) => Err(timed_out(limit)),
+    let unlimited = ctx.info.long_running();
+    let handled = {
+        let handler = std::pin::pin!(handlers::dispatch(&mut ctx, body, upgrade));
+        if unlimited {
+            handler.await
+        } else {
+            tokio::time::timeout(limit, handler).await.unwrap_or_else(|_| Err(timed_out(limit)))
         }
     };
     let mut response = match handled {

@@ -36,7 +36,7 @@ pub async fn dispatch(
 ) -> Result<Response<Body>, ApiError> {
     let info = ctx.info.clone();
     let Some(endpoint) = ctx.app.registry.find(info.group, info.version, info.resource).cloned() else {
-        return reviews::dispatch(ctx, body).await;
+        return Box::pin(reviews::dispatch(ctx, body)).await;
     };
     // A namespace lies in no other one: whoever is trusted with everything in one must not reach the rest that way.
     let placed = match info.resource {
@@ -56,7 +56,7 @@ pub async fn dispatch(
         if info.verb == "watch" || !(info.rest.is_empty() || info.subresource == "proxy") {
             return Err(ApiError::no_such_path());
         }
-        return subresources::dispatch(ctx, &endpoint, body, upgrade).await;
+        return Box::pin(subresources::dispatch(ctx, &endpoint, body, upgrade)).await;
     }
     main_resource(ctx, &endpoint, body).await
 }
@@ -74,6 +74,13 @@ async fn main_resource(
         ("get", false) => get::get(ctx, endpoint).await,
         ("list", true) => list::list(ctx, endpoint).await,
         ("watch", _) => watch::watch(ctx, endpoint).await,
+        // On the heap, so that the state of a read is no larger than a read needs.
+        _ => Box::pin(write(ctx, endpoint, body)).await,
+    }
+}
+
+async fn write(ctx: &mut Ctx<'_>, endpoint: &Arc<Endpoint>, body: RequestBody) -> Result<Response<Body>, ApiError> {
+    match (ctx.info.verb, ctx.info.name.is_empty()) {
         ("create", true) => {
             let body = body::read(body).await?;
             create::create(ctx, endpoint, body).await
