@@ -299,7 +299,8 @@ impl Cache {
             let state = self.state.read();
             let oldest = state.history.start();
             let changes = state.history.after(after).ok_or(Error::Compacted { requested: after, oldest })?;
-            changes.filter_map(|change| change.seen_by(&filter, &watch::Forms::default())).collect()
+            let in_scope = changes.filter(|change| filter.in_scope(change.key()));
+            in_scope.filter_map(|change| change.seen_by(&filter, &watch::Forms::default())).collect()
         };
         let place = feed.registry.place_of(&filter);
         let bounds = (self.options.watcher_events, self.options.watcher_bytes);

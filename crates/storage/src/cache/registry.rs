@@ -77,19 +77,23 @@ impl Registry {
         }
         for change in changes {
             let forms = Forms::default();
-            let mut offer = |slots: Option<&Slots>| {
+            let key = change.key();
+            // What is found under the key or a folder of it is known to be in scope.
+            let mut offer = |slots: Option<&Slots>, in_scope: bool| {
                 for (_, queue) in slots.into_iter().flatten().filter(|(_, queue)| queue.after < change.revision) {
+                    if !in_scope && !queue.filter.in_scope(key) {
+                        continue;
+                    }
                     if let Some(event) = change.seen_by(&queue.filter, &forms) {
                         wakers.extend(queue.push(event));
                     }
                 }
             };
-            let key = change.key();
-            offer(self.places.get(&Place::Key(key.into())));
-            offer(self.places.get(&Place::Anywhere));
+            offer(self.places.get(&Place::Key(key.into())), true);
+            offer(self.places.get(&Place::Anywhere), false);
             for (at, _) in key.match_indices('/') {
                 let folder = key.get(..=at).unwrap_or_default();
-                offer(self.places.get(&Place::Folder(folder.into())));
+                offer(self.places.get(&Place::Folder(folder.into())), true);
             }
             for position in &self.indexed {
                 let value =
@@ -97,9 +101,9 @@ impl Registry {
                 let (new, old): (Option<Box<str>>, Option<Box<str>>) =
                     (value(&change.current), value(&change.previous));
                 if old != new {
-                    offer(old.and_then(|old| self.places.get(&Place::Value(*position, old))));
+                    offer(old.and_then(|old| self.places.get(&Place::Value(*position, old))), false);
                 }
-                offer(new.and_then(|new| self.places.get(&Place::Value(*position, new))));
+                offer(new.and_then(|new| self.places.get(&Place::Value(*position, new))), false);
             }
         }
         wakers

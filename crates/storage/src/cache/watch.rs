@@ -113,11 +113,15 @@ impl Filter {
         self
     }
 
-    fn in_scope(&self, key: &str) -> bool {
+    pub(super) fn in_scope(&self, key: &str) -> bool {
         match &self.scope {
             Scope::Prefix(prefix) => key.starts_with(&**prefix),
             Scope::Key(wanted) => key == &**wanted,
         }
+    }
+
+    fn selected<'a>(&self, entry: Option<&'a Arc<Entry>>) -> Option<&'a Arc<Entry>> {
+        entry.filter(|entry| self.selects(entry))
     }
 
     fn selects(&self, entry: &Entry) -> bool {
@@ -151,22 +155,19 @@ impl Change {
         size_of::<Change>() + self.previous.as_ref().map_or(0, |entry| entry.size())
     }
 
-    /// The change as this filter's watcher sees it.
+    /// The change, of a key in the filter's scope, as its watcher sees it.
     pub(super) fn seen_by(&self, filter: &Filter, forms: &Forms) -> Option<Arc<WatchEvent>> {
-        if !filter.in_scope(self.key()) {
-            return None;
-        }
-        let selected = |entry: &Option<Arc<Entry>>| entry.clone().filter(|entry| filter.selects(entry));
-        let (current, previous) = (selected(&self.current), selected(&self.previous));
-        let event = |kind, entry, previous| Arc::new(WatchEvent::new(kind, entry, previous));
-        match (current, previous) {
+        let event = |kind, entry: &Arc<Entry>, previous: Option<&Arc<Entry>>| {
+            Arc::new(WatchEvent::new(kind, entry.clone(), previous.cloned()))
+        };
+        match (filter.selected(self.current.as_ref()), filter.selected(self.previous.as_ref())) {
             (None, None) => None,
             (Some(now), None) => Some(forms.added.get_or_init(|| event(EventKind::Added, now, None))),
             (Some(now), Some(old)) => Some(forms.modified.get_or_init(|| event(EventKind::Modified, now, Some(old)))),
             (None, Some(old)) => Some(
                 forms
                     .deleted
-                    .get_or_init(|| event(EventKind::Deleted, Arc::new(old.at_revision(self.revision)), Some(old))),
+                    .get_or_init(|| event(EventKind::Deleted, &Arc::new(old.at_revision(self.revision)), Some(old))),
             ),
         }
         .cloned()
