@@ -17,7 +17,7 @@ const PIECES: Duration = Duration::from_millis(20);
 pub async fn accept(acceptor: &TlsAcceptor, mut stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
     if is_plain_http(&stream).await? {
         // A close over unread bytes would be a reset, which may overtake the answer.
-        let mut unread = [0; 4096];
+        let mut unread = vec![0; 4096];
         while stream.try_read(&mut unread).is_ok_and(|n| n > 0) {}
         stream.write_all(ANSWER).await?;
         stream.shutdown().await?;
