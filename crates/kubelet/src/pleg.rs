@@ -3,6 +3,7 @@
 //! An event only makes the next look come sooner, so a lost one costs time and nothing else. Either way only the pods
 //! concerned are woken; they look for themselves. The name is upstream's: pod lifecycle event generator.
 use std::collections::{HashMap, HashSet};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,6 +25,8 @@ const RELIST_AT_MOST: Duration = Duration::from_millis(25);
 /// The pauses between the looks that follow an event: what it tells of may take a moment to show in the lists.
 const AFTER_AN_EVENT: [Duration; 3] = [Duration::from_millis(100), Duration::from_millis(400), RELIST];
 const RECONNECT: Duration = Duration::from_secs(1);
+/// A runtime that does not refuse to tell its events for so long will tell them.
+const SILENCE: Duration = Duration::from_secs(1);
 
 /// What the events say to the looks.
 struct Events {
@@ -32,30 +35,51 @@ struct Events {
     interval: watch::Sender<Duration>,
 }
 
+impl Events {
+    fn new() -> Events {
+        Events { happened: Notify::new(), interval: watch::channel(RELIST).0 }
+    }
+}
+
 /// Runs until `shutdown`.
 pub async fn run(kubelet: Arc<Kubelet>, shutdown: CancellationToken) {
-    let events = Events { happened: Notify::new(), interval: watch::channel(RELIST).0 };
+    let events = Events::new();
     tokio::select! {
         () = shutdown.cancelled() => {}
-        () = listen(&kubelet, &events) => {}
+        () = listen(|| stream(&kubelet), &events, || kubelet.pods.wake_all()) => {}
         () = relist(&kubelet, &events) => {}
     }
 }
 
-async fn listen(kubelet: &Kubelet, events: &Events) {
+async fn listen<Opening>(open: impl Fn() -> Opening, events: &Events, wake_all: impl Fn())
+where
+    Opening: Future<Output = Result<cri::HintStream, cri::Error>>,
+{
+    let listening = || {
+        events.interval.send_replace(RELIST_WITH_EVENTS);
+        // What happened before there was somebody to hear it.
+        wake_all();
+    };
     loop {
-        match stream(kubelet).await {
-            Ok(mut stream) => {
-                events.interval.send_replace(RELIST_WITH_EVENTS);
-                // What happened before there was somebody to hear it.
-                kubelet.pods.wake_all();
-                while let Some(Ok(())) = stream.next().await {
-                    events.happened.notify_one();
-                }
-                events.interval.send_replace(RELIST);
+        let mut opening = pin!(open());
+        // A runtime says at once what it cannot do, and answers the rest with its first event.
+        let opened = match tokio::time::timeout(SILENCE, opening.as_mut()).await {
+            Ok(opened) => opened,
+            Err(_) => {
+                listening();
+                opening.await
             }
-            Err(error) if error.is_unimplemented() => std::future::pending().await,
-            Err(_) => {}
+        };
+        let unimplemented = opened.as_ref().is_err_and(cri::Error::is_unimplemented);
+        if let Ok(mut stream) = opened {
+            listening();
+            while let Some(Ok(())) = stream.next().await {
+                events.happened.notify_one();
+            }
+        }
+        events.interval.send_replace(RELIST);
+        if unimplemented {
+            std::future::pending().await
         }
         tokio::time::sleep(RECONNECT).await;
     }
@@ -147,6 +171,8 @@ async fn snapshot(kubelet: &Kubelet) -> Result<Snapshot, cri::Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use futures::FutureExt;
+    use std::cell::Cell;
 
     #[tokio::test(start_paused = true)]
     async fn an_event_brings_looks_forward_and_many_do_not_put_them_off() {
@@ -165,6 +191,35 @@ mod tests {
         assert_eq!(looks.next, now + RELIST_WITH_EVENTS);
         looks.interval_is(RELIST);
         assert_eq!(looks.next, now + RELIST);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_runtime_that_says_nothing_is_listened_to() {
+        let events = Events::new();
+        let error = |code| cri::Error::Rpc { method: "Subscribe", code, message: String::new() };
+        let tried = Cell::new(0);
+        // Once away, then silent until its first event, with which it ends, then unable.
+        let open = || async {
+            tried.set(tried.get() + 1);
+            match tried.get() {
+                1 => Err(error(cri::Code::Unavailable)),
+                2 => {
+                    tokio::time::sleep(10 * SILENCE).await;
+                    Ok(futures::stream::iter([Ok(())]).boxed())
+                }
+                _ => Err(error(cri::Code::Unimplemented)),
+            }
+        };
+        let mut listen = pin!(listen(open, &events, || {}));
+        let mut at = async |milliseconds| {
+            let _ = tokio::time::timeout(Duration::from_millis(milliseconds), listen.as_mut()).await;
+            (*events.interval.borrow(), tried.get())
+        };
+        assert_eq!(at(500).await, (RELIST, 1));
+        assert_eq!(at(2_000).await, (RELIST_WITH_EVENTS, 2));
+        assert_eq!(at(20_000).await, (RELIST, 3));
+        assert_eq!(at(20_000).await, (RELIST, 3));
+        assert!(events.happened.notified().now_or_never().is_some());
     }
 
     #[test]
