@@ -1,11 +1,12 @@
 //! [`Body`]: bodies of subresources, which no resource of the API server decodes, as plugins see them.
 use api::Object;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::{any::Any, fmt::Debug};
 
 /// A k8s-openapi value (`TokenRequest`, `Eviction`, `Binding`) as the object of a request.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize)]
+#[serde(transparent)]
 pub struct Body<T>(pub T);
 
 impl<T> Object for Body<T>

@@ -1,15 +1,14 @@
 //! A cluster in memory and requests to it, for the plugins' tests.
-use crate::{Body, Config, Operation, Plugin, QuotaStore, Request};
+use crate::{Config, Operation, Plugin, QuotaStore, Request};
 use api::Object;
 use apimachinery::ApiError;
 use async_trait::async_trait;
 use auth::{Attributes, Authorizer, Decision, UserInfo};
 use bytes::Bytes;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use parking_lot::Mutex;
-use serde::{Serialize, de::DeserializeOwned};
+use serde::de::DeserializeOwned;
 use serde_json::Value;
-use std::{collections::BTreeMap, fmt::Debug, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 use storage::{Lookup, Revision};
 
 /// Objects by prefix, namespace and name; also a quota store, and an authorizer that knows a few permissions.
@@ -137,7 +136,7 @@ pub(crate) struct Ask<T> {
 
 impl<T> Ask<T>
 where
-    T: k8s_openapi::Metadata<Ty = ObjectMeta> + DeserializeOwned + Serialize + Clone + Debug + Send + Sync + 'static,
+    T: Object + DeserializeOwned + Clone,
 {
     pub fn create(group: &'static str, resource: &'static str, object: Value) -> Self {
         Ask {
@@ -176,8 +175,8 @@ where
 
     /// Both phases, as the chain runs them.
     pub async fn run(&mut self, plugin: &dyn Plugin) -> Result<(), ApiError> {
-        let mut object = self.object.clone().map(Body);
-        let old = self.old.clone().map(Body);
+        let mut object = self.object.clone();
+        let old = self.old.clone();
         let meta = object.as_ref().or(old.as_ref()).map(|o| o.metadata().clone()).unwrap_or_default();
         let namespace = match self.resource {
             "namespaces" => meta.name.clone(),
@@ -203,7 +202,7 @@ where
             plugin.admit(&mut request).await?;
             plugin.validate(&mut request).await?;
         }
-        self.object = object.map(|o| o.0);
+        self.object = object;
         Ok(())
     }
 

@@ -1,8 +1,10 @@
 //! [`Kind`]: what a kind file implements; [`Erased`] lifts it to [`Resource`].
 //!
 //! The order of things on the write path is fixed here, once: metadata rules come before the kind's own,
-//! the status is dropped on creation, spec and status never change through the other's endpoint.
+//! the status is dropped on creation, spec and status never change through the other's endpoint, and what belongs to
+//! features that are off is dropped from pod templates.
 use crate::{
+    core::pod::disabled,
     decode, meta,
     resource::{Decoded, Grace, Info, Object, Resource, ScaleView, Scope, Target},
 };
@@ -12,7 +14,7 @@ use apimachinery::{
     schema::{self, Schema},
     table::{Column, Row},
 };
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::{api::core::v1::PodTemplateSpec, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use serde::{Serialize, de::DeserializeOwned};
 use std::{any::Any, fmt::Debug, marker::PhantomData, sync::Arc};
 
@@ -72,6 +74,15 @@ pub trait Kind:
     }
 
     fn set_scale(&mut self, _replicas: i32) {}
+
+    /// Of kinds that make pods.
+    fn pod_template(&self) -> Option<&PodTemplateSpec> {
+        None
+    }
+
+    fn pod_template_mut(&mut self) -> Option<&mut PodTemplateSpec> {
+        None
+    }
 
     // What `spec_and_status!` and `spec_only!` write.
 
@@ -141,6 +152,16 @@ impl<K: Kind> Object for K {
 
     fn clone_box(&self) -> Box<dyn Object> {
         Box::new(self.clone())
+    }
+
+    fn pod_template(&self) -> Option<&PodTemplateSpec> {
+        Kind::pod_template(self)
+    }
+}
+
+fn drop_disabled<K: Kind>(new: &mut K, old: Option<&K>) {
+    if let Some(spec) = new.pod_template_mut().and_then(|template| template.spec.as_mut()) {
+        disabled::drop(spec, old.and_then(Kind::pod_template).and_then(|template| template.spec.as_ref()));
     }
 }
 
@@ -213,6 +234,7 @@ impl<K: Kind> Resource for Erased<K> {
         if K::GENERATION {
             Object::metadata_mut(object).generation = Some(1);
         }
+        drop_disabled(object, None);
         object.prepare_create();
     }
 
@@ -229,7 +251,10 @@ impl<K: Kind> Resource for Erased<K> {
     fn prepare_update(&self, target: Target, object: &mut dyn Object, old: &dyn Object) {
         let (object, old) = (Self::typed_mut(object), Self::typed(old));
         match target {
-            Target::Main => object.keep_status(old),
+            Target::Main => {
+                object.keep_status(old);
+                drop_disabled(object, Some(old));
+            }
             Target::Status => object.keep_spec(old),
             Target::Other(_) => {}
         }

@@ -4,7 +4,7 @@
 //! implement `Resource` directly over JSON. Handlers cannot tell the difference, and must not.
 //! Pure: time and randomness are arguments.
 use apimachinery::{ApiError, field, table};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::{api::core::v1::PodTemplateSpec, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use std::{any::Any, borrow::Cow};
 
 pub type Str = Cow<'static, str>;
@@ -18,6 +18,10 @@ pub trait Object: Any + Send + Sync + std::fmt::Debug {
     fn as_any(&self) -> &dyn Any;
     fn as_any_mut(&mut self) -> &mut dyn Any;
     fn clone_box(&self) -> Box<dyn Object>;
+    /// Of kinds that make pods.
+    fn pod_template(&self) -> Option<&PodTemplateSpec> {
+        None
+    }
 }
 
 /// One group, version and kind under which a resource is served.

@@ -377,6 +377,7 @@ impl Plugin for NodeRestriction {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Body;
     use crate::testing::{Ask, Cluster};
     use auth::UserInfo;
     use serde_json::{Value, json};
@@ -390,17 +391,7 @@ mod tests {
         NodeRestriction::new(&cluster.config())
     }
 
-    async fn answer<T>(mut ask: Ask<T>) -> String
-    where
-        T: k8s_openapi::Metadata<Ty = k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta>
-            + serde::de::DeserializeOwned
-            + serde::Serialize
-            + Clone
-            + std::fmt::Debug
-            + Send
-            + Sync
-            + 'static,
-    {
+    async fn answer<T: api::Object + serde::de::DeserializeOwned + Clone>(mut ask: Ask<T>) -> String {
         ask.user = kubelet();
         match ask.run(&plugin()).await {
             Ok(()) => "ok".into(),
@@ -483,7 +474,7 @@ mod tests {
             let bound = json!({"kind": "Pod", "apiVersion": "v1", "name": "p", "uid": "u"});
             let request = json!({"metadata": {"name": "sa", "namespace": "ns"},
                 "spec": {"audiences": audiences, "boundObjectRef": bound}});
-            Ask::<TokenRequest>::create("", "serviceaccounts", request).on("token").by(kubelet())
+            Ask::<Body<TokenRequest>>::create("", "serviceaccounts", request).on("token").by(kubelet())
         };
         let cluster = Cluster::default().with("pods", pod);
         let plugin = NodeRestriction::new(&cluster.config());

@@ -74,6 +74,7 @@ impl Plugin for PodTopologyLabels {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Body;
     use crate::testing::{Ask, Cluster};
     use serde_json::json;
 
@@ -83,8 +84,9 @@ mod tests {
         let plugin = PodTopologyLabels::new(&Cluster::default().with("minions", node).config());
         let want = BTreeMap::from([(LABELS[0].to_owned(), "z".to_owned()), (LABELS[1].to_owned(), "r".to_owned())]);
         let binding = json!({"metadata": {"name": "p", "namespace": "ns"}, "target": {"kind": "Node", "name": "n"}});
-        let bound = Ask::<Binding>::create("", "pods", binding).on("binding").result(&plugin).await.expect("bound");
-        assert_eq!(bound.metadata.labels, Some(want.clone()));
+        let bound =
+            Ask::<Body<Binding>>::create("", "pods", binding).on("binding").result(&plugin).await.expect("bound");
+        assert_eq!(bound.0.metadata.labels, Some(want.clone()));
         let pod = |node: &str| {
             let pod = json!({"metadata": {"name": "p"}, "spec": {"nodeName": node, "containers": []}});
             Ask::<Pod>::create("", "pods", pod)

@@ -11,7 +11,10 @@ use apimachinery::{
     table::{Column, Row},
 };
 use k8s_openapi::{
-    api::apps::v1::{DaemonSet, DaemonSetSpec},
+    api::{
+        apps::v1::{DaemonSet, DaemonSetSpec},
+        core::v1::PodTemplateSpec,
+    },
     apimachinery::pkg::util::intstr::IntOrString,
 };
 
@@ -130,6 +133,14 @@ impl Kind for DaemonSet {
             return Vec::new();
         }
         warnings::template(self.spec.as_ref().map(|s| &s.template), "spec.template")
+    }
+
+    fn pod_template(&self) -> Option<&PodTemplateSpec> {
+        self.spec.as_ref().map(|spec| &spec.template)
+    }
+
+    fn pod_template_mut(&mut self) -> Option<&mut PodTemplateSpec> {
+        self.spec.as_mut().map(|spec| &mut spec.template)
     }
 
     fn row(&self, now: i64) -> Row {

@@ -95,6 +95,14 @@ impl Kind for ReplicaSet {
         warnings::workload(&self.metadata, self.spec.as_ref().and_then(|s| s.template.as_ref()))
     }
 
+    fn pod_template(&self) -> Option<&PodTemplateSpec> {
+        self.spec.as_ref().and_then(|spec| spec.template.as_ref())
+    }
+
+    fn pod_template_mut(&mut self) -> Option<&mut PodTemplateSpec> {
+        self.spec.as_mut().and_then(|spec| spec.template.as_mut())
+    }
+
     fn row(&self, now: i64) -> Row {
         let spec = self.spec.as_ref();
         let status = self.status.as_ref();

@@ -15,7 +15,10 @@ use apimachinery::{
     table::{Column, Row},
 };
 use k8s_openapi::{
-    api::apps::v1::{StatefulSet, StatefulSetSpec},
+    api::{
+        apps::v1::{RollingUpdateStatefulSetStrategy, StatefulSet, StatefulSetSpec},
+        core::v1::PodTemplateSpec,
+    },
     apimachinery::pkg::util::intstr::IntOrString,
 };
 
@@ -68,7 +71,14 @@ impl Kind for StatefulSet {
     }
 
     fn prepare_create(&mut self) {
+        drop_max_unavailable(self, None);
         self.status.get_or_insert_default().available_replicas = Some(0);
+    }
+
+    fn prepare_update(&mut self, target: Target, old: &Self) {
+        if target == Target::Main {
+            drop_max_unavailable(self, Some(old));
+        }
     }
 
     fn validate(&self, errors: &mut ErrorList) {
@@ -117,6 +127,14 @@ impl Kind for StatefulSet {
         warnings::template(self.spec.as_ref().map(|s| &s.template), "spec.template")
     }
 
+    fn pod_template(&self) -> Option<&PodTemplateSpec> {
+        self.spec.as_ref().map(|spec| &spec.template)
+    }
+
+    fn pod_template_mut(&mut self) -> Option<&mut PodTemplateSpec> {
+        self.spec.as_mut().map(|spec| &mut spec.template)
+    }
+
     fn row(&self, now: i64) -> Row {
         let spec = self.spec.as_ref();
         let ready = self.status.as_ref().and_then(|s| s.ready_replicas).unwrap_or_default();
@@ -137,6 +155,20 @@ impl Kind for StatefulSet {
 
     fn set_scale(&mut self, replicas: i32) {
         self.spec.get_or_insert_default().replicas = Some(replicas);
+    }
+}
+
+/// Its feature, `MaxUnavailableStatefulSet`, is off in v1.36: see [`disabled`](crate::core::pod::disabled).
+fn drop_max_unavailable(new: &mut StatefulSet, old: Option<&StatefulSet>) {
+    fn rolling(set: &StatefulSet) -> Option<&RollingUpdateStatefulSetStrategy> {
+        set.spec.as_ref()?.update_strategy.as_ref()?.rolling_update.as_ref()
+    }
+    if old.and_then(rolling).is_some_and(|rolling| rolling.max_unavailable.is_some()) {
+        return;
+    }
+    let strategy = new.spec.as_mut().and_then(|spec| spec.update_strategy.as_mut());
+    if let Some(rolling) = strategy.and_then(|strategy| strategy.rolling_update.as_mut()) {
+        rolling.max_unavailable = None;
     }
 }
 

@@ -11,7 +11,10 @@ use apimachinery::{
     field::{Error, ErrorList, Path},
     table::{Column, Row},
 };
-use k8s_openapi::api::batch::v1::{CronJob, CronJobSpec};
+use k8s_openapi::api::{
+    batch::v1::{CronJob, CronJobSpec},
+    core::v1::PodTemplateSpec,
+};
 
 /// Jobs get 11 characters behind the name.
 const NAME_MAX: usize = 52;
@@ -118,6 +121,14 @@ impl Kind for CronJob {
             let at = Path::new("metadata").child("name");
             errors.push(Error::invalid(&at, &self.metadata.name, detail));
         }
+    }
+
+    fn pod_template(&self) -> Option<&PodTemplateSpec> {
+        self.spec.job_template.spec.as_ref().map(|job| &job.template)
+    }
+
+    fn pod_template_mut(&mut self) -> Option<&mut PodTemplateSpec> {
+        self.spec.job_template.spec.as_mut().map(|job| &mut job.template)
     }
 
     fn row(&self, now: i64) -> Row {

@@ -166,6 +166,14 @@ impl Kind for Job {
         warnings::workload(&self.metadata, self.spec.as_ref().map(|s| &s.template))
     }
 
+    fn pod_template(&self) -> Option<&PodTemplateSpec> {
+        self.spec.as_ref().map(|spec| &spec.template)
+    }
+
+    fn pod_template_mut(&mut self) -> Option<&mut PodTemplateSpec> {
+        self.spec.as_mut().map(|spec| &mut spec.template)
+    }
+
     fn row(&self, now: i64) -> Row {
         let spec = self.spec.as_ref();
         let status = self.status.as_ref();

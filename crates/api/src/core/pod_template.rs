@@ -9,7 +9,7 @@ use apimachinery::{
     field::{ErrorList, Path},
     table::{Column, Row},
 };
-use k8s_openapi::api::core::v1::PodTemplate;
+use k8s_openapi::api::core::v1::{PodTemplate, PodTemplateSpec};
 
 impl Kind for PodTemplate {
     const COLUMNS: &'static [Column] = &[
@@ -36,6 +36,14 @@ impl Kind for PodTemplate {
         if let Some(template) = &self.template {
             validate::template(template, &Path::new("template"), errors);
         }
+    }
+
+    fn pod_template(&self) -> Option<&PodTemplateSpec> {
+        self.template.as_ref()
+    }
+
+    fn pod_template_mut(&mut self) -> Option<&mut PodTemplateSpec> {
+        self.template.as_mut()
     }
 
     fn row(&self, _now: i64) -> Row {

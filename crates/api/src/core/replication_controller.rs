@@ -11,7 +11,7 @@ use apimachinery::{
     labels,
     table::{Column, Row},
 };
-use k8s_openapi::api::core::v1::ReplicationController;
+use k8s_openapi::api::core::v1::{PodTemplateSpec, ReplicationController};
 use std::collections::BTreeMap;
 
 impl Kind for ReplicationController {
@@ -90,6 +90,14 @@ impl Kind for ReplicationController {
 
     fn field_values(&self) -> Vec<String> {
         vec![self.status.as_ref().map_or(0, |s| s.replicas).to_string()]
+    }
+
+    fn pod_template(&self) -> Option<&PodTemplateSpec> {
+        self.spec.as_ref().and_then(|spec| spec.template.as_ref())
+    }
+
+    fn pod_template_mut(&mut self) -> Option<&mut PodTemplateSpec> {
+        self.spec.as_mut().and_then(|spec| spec.template.as_mut())
     }
 
     fn row(&self, now: i64) -> Row {

@@ -64,12 +64,7 @@ pub fn validate_tolerations(tolerations: &[Toleration], path: &Path, errors: &mu
                     errors.push(Error::invalid(&at.child("operator"), toleration, detail));
                 }
             }
-            "Lt" | "Gt" => {
-                if value.parse::<i64>().is_err() {
-                    let detail = "value must be an integer when `operator` is 'Lt' or 'Gt'";
-                    errors.push(Error::invalid(&at.child("value"), value, detail));
-                }
-            }
+            // `Lt` and `Gt` too: their feature is off in v1.36 (`TaintTolerationComparisonOperators`).
             other => {
                 errors.push(Error::not_supported(&at.child("operator"), other, &["Equal", "Exists"]));
             }

@@ -6,11 +6,7 @@ use crate::{Config, Operation, Plugin, Request};
 use apimachinery::{ApiError, field, status::On};
 use async_trait::async_trait;
 use k8s_openapi::{
-    api::{
-        apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet},
-        batch::v1::{CronJob, Job},
-        core::v1::{Namespace, Pod, PodTemplate, PodTemplateSpec, ReplicationController},
-    },
+    api::core::v1::{Namespace, Pod},
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 use policy::Policies;
@@ -53,33 +49,6 @@ fn joined(forbidden: &[Forbidden]) -> String {
     texts.join(", ")
 }
 
-/// Where the workloads keep their pod template.
-fn template<'a>(request: &'a Request<'_>) -> Option<&'a PodTemplateSpec> {
-    let object = request.object.as_deref()?.as_any();
-    if let Some(o) = object.downcast_ref::<Deployment>() {
-        return Some(&o.spec.as_ref()?.template);
-    }
-    if let Some(o) = object.downcast_ref::<ReplicaSet>() {
-        return o.spec.as_ref()?.template.as_ref();
-    }
-    if let Some(o) = object.downcast_ref::<StatefulSet>() {
-        return Some(&o.spec.as_ref()?.template);
-    }
-    if let Some(o) = object.downcast_ref::<DaemonSet>() {
-        return Some(&o.spec.as_ref()?.template);
-    }
-    if let Some(o) = object.downcast_ref::<Job>() {
-        return Some(&o.spec.as_ref()?.template);
-    }
-    if let Some(o) = object.downcast_ref::<CronJob>() {
-        return Some(&o.spec.job_template.spec.as_ref()?.template);
-    }
-    if let Some(o) = object.downcast_ref::<ReplicationController>() {
-        return o.spec.as_ref()?.template.as_ref();
-    }
-    object.downcast_ref::<PodTemplate>()?.template.as_ref()
-}
-
 /// Validation lets a pod update change nothing that matters here but annotations and ephemeral containers.
 fn is_significant(new: &Pod, old: &Pod) -> bool {
     let app_armor = |pod: &Pod| -> BTreeMap<String, String> {
@@ -111,7 +80,8 @@ impl PodSecurity {
         {
             return Ok(());
         }
-        let (metadata, spec, enforced) = match (pod, template(request)) {
+        let (metadata, spec, enforced) = match (pod, request.object.as_deref().and_then(|object| object.pod_template()))
+        {
             (Some(pod), _) => (Some(&pod.metadata), pod.spec.as_ref(), true),
             (None, Some(template)) => (template.metadata.as_ref(), template.spec.as_ref(), false),
             (None, None) => return Ok(()),

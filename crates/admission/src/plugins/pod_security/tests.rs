@@ -1,7 +1,7 @@
 //! Each check with its text, and what the labels of a namespace lead to.
 use super::*;
 use crate::testing::{Ask, Cluster};
-use k8s_openapi::api::core::v1;
+use k8s_openapi::api::{apps::v1::Deployment, core::v1};
 use serde_json::{Value, json};
 
 fn found(level: Level, version: Option<u32>, annotations: Value, spec: Value) -> Vec<String> {

@@ -1,5 +1,6 @@
 //! Pods.
 pub mod defaults;
+pub mod disabled;
 mod print;
 pub mod resources;
 pub mod status;
@@ -71,6 +72,7 @@ impl Kind for Pod {
 
     fn prepare_create(&mut self) {
         let spec = self.spec.get_or_insert_default();
+        disabled::drop(spec, None);
         if spec.service_account != spec.service_account_name {
             spec.service_account.clone_from(&spec.service_account_name);
         }
@@ -92,11 +94,14 @@ impl Kind for Pod {
 
     fn prepare_update(&mut self, target: Target, old: &Self) {
         match target {
-            Target::Main => {}
+            Target::Main => disabled::drop(self.spec.get_or_insert_default(), old.spec.as_ref()),
             Target::Status => {
                 self.metadata.owner_references.clone_from(&old.metadata.owner_references);
             }
-            Target::Other("ephemeralcontainers") => update::keep_all_but_ephemeral(self, old),
+            Target::Other("ephemeralcontainers") => {
+                update::keep_all_but_ephemeral(self, old);
+                disabled::drop(self.spec.get_or_insert_default(), old.spec.as_ref());
+            }
             Target::Other("resize") => update::keep_all_but_resources(self, old),
             Target::Other(_) => {}
         }
