@@ -109,6 +109,16 @@ pub fn boolean(arg: Arg) -> Arg {
     arg.num_args(0..=1).require_equals(true).default_missing_value("true").value_parser(parse_bool)
 }
 
+/// A flag that takes Go's durations, `1h30m`, negative ones too.
+pub fn duration(arg: Arg) -> Arg {
+    arg.allow_hyphen_values(true).value_parser(|text: &str| {
+        match apimachinery::duration::parse(text.strip_prefix('-').unwrap_or(text)) {
+            Ok(_) => Ok(text.to_owned()),
+            Err(why) => Err(why.to_string()),
+        }
+    })
+}
+
 /// `pattern=N` between commas. The patterns are of files; of ours, `http` alone logs.
 fn parse_vmodule(text: &str) -> Result<String, String> {
     let is_fine =

@@ -200,6 +200,7 @@ fn explain(error: &Error, words: &[String]) -> String {
             let why = match error.source().map(ToString::to_string) {
                 Some(why)
                     if why.starts_with("strconv")
+                        || why.starts_with("time: ")
                         || why.ends_with(" must be formatted as key=value")
                         || why.starts_with("syntax error") =>
                 {
@@ -325,6 +326,11 @@ mod tests {
                 "get pods --watch=foo",
                 "error: invalid argument \"foo\" for \"-w, --watch\" flag: strconv.ParseBool: parsing \"foo\": invalid syntax\n\
                  See 'kubectl get --help' for usage.",
+            ),
+            (
+                "scale deploy web --replicas=1 --timeout=1x",
+                "error: invalid argument \"1x\" for \"--timeout\" flag: time: unknown unit \"x\" in duration \"1x\"\n\
+                 See 'kubectl scale --help' for usage.",
             ),
             (
                 "api-resources foo",

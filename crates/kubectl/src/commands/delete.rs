@@ -30,7 +30,7 @@ impl Command for Delete {
             .arg(boolean("ignore-not-found", "false", "Treat \"resource not found\" as a successful delete."))
             .arg(boolean("now", "false", "If true, resources are signaled for immediate shutdown (same as --grace-period=1)."))
             .arg(boolean("wait", "true", "If true, wait for resources to be gone before returning."))
-            .arg(Arg::new("timeout").long("timeout").default_value("0s").help("The length of time to wait before giving up on a delete, zero means determine a timeout from the size of the object"))
+            .arg(crate::global::duration(Arg::new("timeout")).long("timeout").default_value("0s").help("The length of time to wait before giving up on a delete, zero means determine a timeout from the size of the object"))
             .arg(Arg::new("dry-run").long("dry-run").num_args(0..=1).require_equals(true).default_value("none").default_missing_value("client").value_parser(["none", "server", "client"]).help("Must be \"none\", \"server\", or \"client\"."))
             .arg(Arg::new("output").short('o').long("output").help("Output mode. Use \"-o name\" for shorter output (resource/name)."))
             .arg(Arg::new("raw").long("raw").help("Raw URI to DELETE to the server."))

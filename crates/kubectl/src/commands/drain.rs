@@ -110,7 +110,7 @@ impl Command for Drain {
             .arg(switch("force", "Continue even if there are pods that do not declare a controller."))
             .arg(switch("disable-eviction", "Force drain to use delete, even if eviction is supported."))
             .arg(Arg::new("grace-period").long("grace-period").allow_negative_numbers(true).value_parser(clap::value_parser!(i64)).default_value("-1").help("Period of time in seconds given to each pod to terminate gracefully."))
-            .arg(Arg::new("timeout").long("timeout").default_value("0s").help("The length of time to wait before giving up, zero means infinite"))
+            .arg(crate::global::duration(Arg::new("timeout")).long("timeout").default_value("0s").help("The length of time to wait before giving up, zero means infinite"))
             .arg(Arg::new("pod-selector").long("pod-selector").help("Label selector to filter pods on the node"))
     }
 

@@ -27,7 +27,7 @@ fn flags(words: Words) -> Words {
                 .help("Only print output from the remote session"),
         )
         .arg(
-            Arg::new("pod-running-timeout")
+            crate::global::duration(Arg::new("pod-running-timeout"))
                 .long("pod-running-timeout")
                 .default_value("1m0s")
                 .help("The length of time to wait until at least one pod is running"),

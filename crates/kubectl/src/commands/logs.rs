@@ -10,6 +10,7 @@ use crate::{
 use async_trait::async_trait;
 use clap::{Arg, ArgAction, ArgMatches, Command as Words};
 use serde_json::Value;
+use std::time::Duration;
 
 pub struct Logs;
 
@@ -55,7 +56,7 @@ impl Command for Logs {
                     .help("Lines of recent log file to display."),
             )
             .arg(
-                Arg::new("since")
+                crate::global::duration(Arg::new("since"))
                     .long("since")
                     .help("Only return logs newer than a relative duration like 5s, 2m, or 3h."),
             )
@@ -208,17 +209,15 @@ impl Query {
         if !since.is_empty() && !since_time.is_empty() {
             return Err(Error::message("at most one of `sinceTime` or `sinceSeconds` may be specified"));
         }
-        if since.starts_with('-') && apimachinery::duration::parse(since.trim_start_matches('-')).is_ok() {
+        let (negative, since) = (since.starts_with('-'), since.trim_start_matches('-'));
+        let since = apimachinery::duration::parse(if since.is_empty() { "0" } else { since })
+            .map_err(|e| Error::message(e.to_string()))?;
+        if negative && !since.is_zero() {
             return Err(Error::message("--since must be greater than 0"));
         }
-        if !since.is_empty() {
-            let duration = apimachinery::duration::parse(&since).map_err(|_| {
-                Error::message(format!(
-                    "invalid argument \"{since}\" for \"--since\" flag: time: invalid duration \"{since}\"\nSee 'kubectl \
-                     logs --help' for usage."
-                ))
-            })?;
-            query.push(("sinceSeconds", duration.as_secs().max(1).to_string()));
+        if !since.is_zero() {
+            let seconds = (since + Duration::from_millis(500)).as_secs();
+            query.push(("sinceSeconds", seconds.to_string()));
         }
         if !since_time.is_empty() {
             if since_time.parse::<jiff::Timestamp>().is_err() {

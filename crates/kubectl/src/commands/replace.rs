@@ -40,7 +40,7 @@ impl Command for Replace {
                     .help("Period of time in seconds given to the resource to terminate gracefully."),
             )
             .arg(
-                Arg::new("timeout")
+                crate::global::duration(Arg::new("timeout"))
                     .long("timeout")
                     .default_value("0s")
                     .help("The length of time to wait before giving up on a delete"),

@@ -34,7 +34,7 @@ impl Command for Rollout {
                     )
                     .arg(revision("revision", "Pin to a specific revision for showing its status."))
                     .arg(
-                        Arg::new("timeout")
+                        crate::global::duration(Arg::new("timeout"))
                             .long("timeout")
                             .default_value("0s")
                             .help("The length of time to wait before ending watch, zero means never."),

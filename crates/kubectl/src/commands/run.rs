@@ -102,7 +102,7 @@ impl Command for Run {
                     .help("If true, suppress prompt messages."),
             )
             .arg(
-                Arg::new("pod-running-timeout")
+                crate::global::duration(Arg::new("pod-running-timeout"))
                     .long("pod-running-timeout")
                     .default_value("1m0s")
                     .help("The length of time to wait until at least one pod is running"),

@@ -2,12 +2,19 @@
 use super::Command;
 use crate::{
     Context, Error, Result,
+    http::Api,
     select::{self, text},
     write::{self, DryRun, Writer},
 };
 use async_trait::async_trait;
 use clap::{Arg, ArgMatches, Command as Words};
-use serde_json::json;
+use serde_json::{Value, json};
+use std::time::Duration;
+use tokio::time::Instant;
+
+const AGAIN: Duration = Duration::from_secs(1);
+/// How long writes that lose against others are made again.
+const CONFLICTS: Duration = Duration::from_secs(300);
 
 pub struct Scale;
 
@@ -39,7 +46,7 @@ impl Command for Scale {
                 .help("Select all resources in the namespace of the specified resource types"),
         )
         .arg(
-            Arg::new("timeout")
+            crate::global::duration(Arg::new("timeout"))
                 .long("timeout")
                 .default_value("0s")
                 .help("The length of time to wait before giving up on a scale operation"),
@@ -59,33 +66,98 @@ impl Command for Scale {
             return Err(Error::message(select::NOTHING_SELECTED));
         }
         let writer = Writer::new(context, matches, "kubectl")?;
-        let wanted = matches.get_one::<i32>("current-replicas").copied().unwrap_or(-1);
-        let version = text(matches, "resource-version");
+        let wanted = Wanted {
+            replicas,
+            current: matches.get_one::<i32>("current-replicas").copied().filter(|replicas| *replicas != -1),
+            version: text(matches, "resource-version"),
+        };
+        if wanted.current.is_some_and(|replicas| replicas < 0) {
+            return Err(Error::message("The --current-replicas must specify an integer of -1 or greater"));
+        }
+        let patience = text(matches, "timeout");
+        let patience = match patience.strip_prefix('-') {
+            Some(_) => Some(Duration::ZERO),
+            None => Some(apimachinery::duration::parse(&patience).map_err(|e| Error::message(e.to_string()))?)
+                .filter(|patience| !patience.is_zero()),
+        };
         let targets = select::each(context, matches).await?;
         if targets.is_empty() {
             return Err(Error::message("no objects passed to scale"));
         }
+        let api = context.api().await?;
         for target in targets {
-            let path = format!("{}/scale", target.path());
-            let api = context.api().await?;
-            let current = api.get(&path).await?;
-            let is = current["spec"]["replicas"].as_i64().unwrap_or(0);
-            if wanted >= 0 && is != i64::from(wanted) {
-                return Err(Error::message(format!("Expected replicas to be {wanted}, was {is}")));
-            }
-            if !version.is_empty() && current["metadata"]["resourceVersion"] != version.as_str() {
-                return Err(Error::message(format!(
-                    "Expected resource version to be {version}, was {}",
-                    current["metadata"]["resourceVersion"].as_str().unwrap_or_default()
-                )));
-            }
+            let current = api.get(&target.path()).await?;
             if writer.dry_run != DryRun::Client {
-                let patch = json!({"spec": {"replicas": replicas}});
-                api.patch(&writer.path(&path), "application/merge-patch+json", &patch).await?;
+                let path = format!("{}/scale", target.path());
+                wanted.ask(&api, &path, &writer.path(&path)).await?;
+                if let Some(patience) = patience.filter(|_| writer.dry_run == DryRun::None) {
+                    let reached = tokio::time::timeout(patience, wanted.reached(&api, &path));
+                    let timed_out = || {
+                        format!("timed out waiting for \"{}\" to be synced", target.name.as_deref().unwrap_or_default())
+                    };
+                    reached.await.map_err(|_| Error::message(timed_out()))??;
+                }
             }
             let object = if writer.format.is_table() { current } else { api.get(&target.path()).await? };
             writer.report(&target.resource, object, "scaled")?;
         }
         Ok(())
     }
+}
+
+struct Wanted {
+    replicas: i32,
+    /// What has to be, for anything to be done.
+    current: Option<i32>,
+    version: String,
+}
+
+impl Wanted {
+    /// With conditions, written on top of what they were compared with, and again if another write came between.
+    async fn ask(&self, api: &Api, path: &str, written: &str) -> Result<()> {
+        if self.current.is_none() && self.version.is_empty() {
+            let patch = json!({"spec": {"replicas": self.replicas}});
+            api.patch(written, "application/merge-patch+json", &patch).await?;
+            return Ok(());
+        }
+        let deadline = Instant::now() + CONFLICTS;
+        loop {
+            let mut scale = api.get(path).await?;
+            self.check(&scale)?;
+            scale["spec"]["replicas"] = self.replicas.into();
+            match api.put(written, &scale).await {
+                Err(error) if error.is_conflict() && Instant::now() < deadline => tokio::time::sleep(AGAIN).await,
+                other => return other.map(drop),
+            }
+        }
+    }
+
+    fn check(&self, scale: &Value) -> Result<()> {
+        let is = replicas(scale, "spec");
+        if let Some(wanted) = self.current.filter(|wanted| i64::from(*wanted) != is) {
+            return Err(Error::message(format!("Expected replicas to be {wanted}, was {is}")));
+        }
+        let version = scale["metadata"]["resourceVersion"].as_str().unwrap_or_default();
+        if !self.version.is_empty() && version != self.version {
+            return Err(Error::message(format!("Expected resource version to be {}, was {version}", self.version)));
+        }
+        Ok(())
+    }
+
+    /// Until there are as many as wanted, or somebody wants another number.
+    async fn reached(&self, api: &Api, path: &str) -> Result<()> {
+        loop {
+            let scale = api.get(path).await?;
+            if replicas(&scale, "spec") != i64::from(self.replicas)
+                || replicas(&scale, "status") == i64::from(self.replicas)
+            {
+                return Ok(());
+            }
+            tokio::time::sleep(AGAIN).await;
+        }
+    }
+}
+
+fn replicas(scale: &Value, side: &str) -> i64 {
+    scale[side]["replicas"].as_i64().unwrap_or_default()
 }

@@ -18,7 +18,12 @@ pub fn token_words() -> Words {
                 .value_delimiter(',')
                 .help("Audience of the requested token."),
         )
-        .arg(Arg::new("duration").long("duration").default_value("0s").help("Requested lifetime of the issued token."))
+        .arg(
+            crate::global::duration(Arg::new("duration"))
+                .long("duration")
+                .default_value("0s")
+                .help("Requested lifetime of the issued token."),
+        )
         .arg(Arg::new("bound-object-kind").long("bound-object-kind").help("Kind of an object to bind the token to."))
         .arg(Arg::new("bound-object-name").long("bound-object-name").help("Name of an object to bind the token to."))
         .arg(Arg::new("bound-object-uid").long("bound-object-uid").help("UID of an object to bind the token to."))

@@ -112,10 +112,9 @@ impl Command for Wait {
                 "The condition to wait on: [create|delete|condition=condition-name[=condition-value]|jsonpath='{JSONPath expression}'=[JSONPath value]].",
             ))
             .arg(
-                Arg::new("timeout")
+                crate::global::duration(Arg::new("timeout"))
                     .long("timeout")
                     .default_value("30s")
-                    .allow_hyphen_values(true)
                     .help("The length of time to wait before giving up. Zero means check once and don't wait, negative means wait for a week."),
             )
             .arg(crate::printers::output_flag())

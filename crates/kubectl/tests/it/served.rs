@@ -44,6 +44,10 @@ fn answer(path: &str) -> Option<Value> {
             json!({"apiVersion": "apps/v1", "kind": "DeploymentList", "metadata": {}, "items": []})
         }
         "/apis/apps/v1/namespaces/default/deployments/web" => deployment,
+        "/apis/apps/v1/namespaces/default/deployments/web/scale" => {
+            json!({"apiVersion": "autoscaling/v1", "kind": "Scale", "metadata": {"name": "web", "resourceVersion": "5"},
+                "spec": {"replicas": 4}, "status": {"replicas": 1}})
+        }
         "/api/v1/namespaces/default/services/kubernetes" => service,
         _ => return None,
     })
@@ -60,10 +64,15 @@ async fn serve(mut connection: TcpStream, asked: Asked) -> std::io::Result<()> {
     let mut words = head.split(' ');
     let (method, path) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
     let path = path.split('?').next().unwrap_or_default();
+    let put = format!("PUT {path}");
+    let first_put = method == "PUT" && !asked.lock().unwrap().contains(&put);
     if path.matches('/').count() > 3 {
         asked.lock().unwrap().push(format!("{method} {path}"));
     }
     let (status, body) = match answer(path) {
+        Some(_) if first_put => {
+            ("409 Conflict", json!({"kind": "Status", "reason": "Conflict", "message": "modified", "code": 409}))
+        }
         // A dry run: another object, of the same version.
         Some(mut object) if method == "PATCH" => {
             object["spec"]["replicas"] = json!(3);
@@ -134,4 +143,28 @@ async fn commands_end_as_the_official_ones_do() {
     }
     // Nothing is asked of objects that files were to describe.
     assert_eq!(run("set image --local deploy/web web=x").await.2, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn scaling_holds_to_its_conditions_and_waits() {
+    let web = "/apis/apps/v1/namespaces/default/deployments/web";
+    let cases = [
+        ("--replicas=2", 0, vec!["PATCH"]),
+        ("--replicas=2 --current-replicas=3", 1, vec!["GET"]),
+        ("--replicas=2 --resource-version=4", 1, vec!["GET"]),
+        // The first write loses against another one.
+        ("--replicas=2 --current-replicas=4 --resource-version=5", 0, vec!["GET", "PUT", "GET", "PUT"]),
+        ("--replicas=4 --timeout=10ms", 1, vec!["PATCH", "GET"]),
+        // Somebody wants another number by now.
+        ("--replicas=2 --timeout=1m", 0, vec!["PATCH", "GET"]),
+        ("--replicas=4 --timeout=1m --dry-run=server", 0, vec!["PATCH"]),
+        ("--replicas=4 --current-replicas=-2", 1, vec![]),
+    ];
+    for (flags, code, want) in cases {
+        let (got, output, asked) = run(&format!("scale deploy web {flags}")).await;
+        assert_eq!((got, output.is_empty()), (code, code != 0), "{flags}: {output}");
+        let scale = format!(" {web}/scale");
+        let methods: Vec<&str> = asked.iter().filter_map(|line| line.strip_suffix(&scale)).collect();
+        assert_eq!(methods, want, "{flags}");
+    }
 }
