@@ -228,7 +228,7 @@ fn build(
         anonymous: flags.anonymous_auth,
         client_certificates: authorities.client_certificates()?,
         request_header: authorities.request_header(&flags)?,
-        static_tokens: flags.token_auth_file.as_deref().map(auth::static_token::Tokens::load).transpose()?,
+        static_tokens: static_tokens(&flags)?,
         bootstrap_tokens: flags.enable_bootstrap_token_auth.then(|| auth::bootstrap_token::Tokens::new(lookup.clone())),
         service_accounts: accounts.verifier,
         api_audiences: accounts.audiences,
@@ -268,6 +268,14 @@ fn build(
         registry,
         flags,
     })
+}
+
+fn static_tokens(flags: &Flags) -> Result<Option<auth::static_token::Tokens>, Error> {
+    let load = |path| {
+        let loaded = auth::static_token::Tokens::load(path);
+        loaded.map_err(|error| Error::Flag { flag: "token-auth-file", why: error.to_string() })
+    };
+    flags.token_auth_file.as_deref().map(load).transpose()
 }
 
 /// Where clients are told that the server is: host and port.

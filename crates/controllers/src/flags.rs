@@ -1,6 +1,9 @@
 //! kube-controller-manager's flags, with upstream's names and defaults.
 use apimachinery::duration;
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 /// Flags of upstream's kube-controller-manager that are not supported yet.
 pub const UNSUPPORTED_FLAGS: &[&str] = &[
@@ -266,6 +269,14 @@ pub struct Concurrency {
     /// The number of service endpoint mirroring operations that will be done concurrently.
     #[arg(long, default_value_t = 5)]
     pub mirroring_concurrent_service_endpoint_syncs: usize,
+}
+
+/// The text of the file that a flag names.
+///
+/// # Errors
+/// Flag, file and what is wrong with it.
+pub(crate) fn file(flag: &str, path: &Path) -> Result<String, String> {
+    std::fs::read_to_string(path).map_err(|error| format!("--{flag}: {}: {error}", path.display()))
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! Signing approved certificate requests with the cluster's authority.
 use super::{CLIENT, KUBELET_CLIENT, KUBELET_SERVING, has, is_approved, is_issued, request};
+use crate::flags;
 use crate::runtime::{Controller, Failure, Plan, Setup, Write};
 use async_trait::async_trait;
 use client::{Cache, Key};
@@ -22,15 +23,15 @@ struct Signing {
 
 /// Start the signing controller.
 pub fn start(setup: &mut Setup) -> Result<Arc<dyn Controller>, String> {
-    let flags = setup.flags.clone();
-    let (Some(certificate), Some(key)) = (&flags.cluster_signing_cert_file, &flags.cluster_signing_key_file) else {
+    let given = setup.flags.clone();
+    let (Some(certificate), Some(key)) = (&given.cluster_signing_cert_file, &given.cluster_signing_key_file) else {
         return Err("it needs --cluster-signing-cert-file and --cluster-signing-key-file".to_owned());
     };
-    let read = |path: &std::path::PathBuf| {
-        std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))
-    };
-    let authority = pki::Authority::load(&read(certificate)?, &read(key)?).map_err(|error| error.to_string())?;
-    Ok(Arc::new(Signing { requests: setup.watch(), authority, longest: flags.cluster_signing_duration }))
+    let certificate = flags::file("cluster-signing-cert-file", certificate)?;
+    let key = flags::file("cluster-signing-key-file", key)?;
+    let authority =
+        pki::Authority::load(&certificate, &key).map_err(|error| format!("--cluster-signing-cert-file: {error}"))?;
+    Ok(Arc::new(Signing { requests: setup.watch(), authority, longest: given.cluster_signing_duration }))
 }
 
 impl Signing {

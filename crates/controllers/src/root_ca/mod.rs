@@ -2,6 +2,7 @@
 //!
 //! Watches namespaces and the ConfigMaps of that name. Small enough that its plan is here.
 use crate::{
+    flags,
     runtime::{Controller, Failure, Plan, Setup, Write},
     serviceaccount::is_active,
 };
@@ -26,8 +27,7 @@ struct Publisher {
 /// Start the root CA publisher.
 pub fn start(setup: &mut Setup) -> Result<Arc<dyn Controller>, String> {
     let Some(path) = setup.flags.root_ca_file.clone() else { return Err("it needs --root-ca-file".to_owned()) };
-    let ca_pem =
-        std::fs::read_to_string(&path).map_err(|error| format!("--root-ca-file {}: {error}", path.display()))?;
+    let ca_pem = flags::file("root-ca-file", &path)?;
     let namespaces = setup.watch::<Namespace>();
     let maps = setup.cache_selected::<ConfigMap>(&Selection::field("metadata.name", NAME));
     setup.follow(&maps, |old, new, add| {

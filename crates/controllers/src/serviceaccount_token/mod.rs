@@ -5,6 +5,7 @@
 //! the TokenRequest API instead. Source: "Service accounts: manually create a long-lived API token".
 mod sign;
 
+use crate::flags;
 use crate::runtime::{Controller, Failure, Plan, Setup, Write};
 use async_trait::async_trait;
 use client::{Cache, Key, cache::Selection};
@@ -41,14 +42,11 @@ fn account_of(secret: &Secret) -> Option<Key> {
 
 /// Start the service account token controller.
 pub fn start(setup: &mut Setup) -> Result<Arc<dyn Controller>, String> {
-    let read = |path: &std::path::PathBuf| {
-        std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))
-    };
     let Some(key) = &setup.flags.service_account_private_key_file else {
         return Err("it needs --service-account-private-key-file".to_owned());
     };
-    let signer = Signer::from_pem(&read(key)?)?;
-    let ca_pem = setup.flags.root_ca_file.as_ref().map(read).transpose()?;
+    let signer = Signer::from_pem(&flags::file("service-account-private-key-file", key)?)?;
+    let ca_pem = setup.flags.root_ca_file.as_ref().map(|path| flags::file("root-ca-file", path)).transpose()?;
     let secrets = setup.cache_selected::<Secret>(&Selection::field("type", TYPE));
     secrets.add_index(BY_ACCOUNT, |secret| account_of(secret).map(|key| key.to_string()).into_iter().collect());
     setup.follow(&secrets, |_, new, add| new.map(Key::of).into_iter().for_each(add));

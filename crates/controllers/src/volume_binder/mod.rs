@@ -83,23 +83,23 @@ pub fn start(setup: &mut Setup) -> Result<Arc<dyn Controller>, String> {
 }
 
 fn recycling(flags: &Flags) -> Result<recycler::Settings, String> {
-    let template = |file: Option<&Path>, minimum_s, per_gib_s| {
-        let pod = match file {
+    let template = |flag, path: Option<&Path>, minimum_s, per_gib_s| {
+        let pod = match path {
             None => recycler::default_template(),
-            Some(file) => {
-                let text = std::fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
-                recycler::parse(&text).map_err(|error| format!("{}: {error}", file.display()))?
-            }
+            Some(path) => recycler::parse(&crate::flags::file(flag, path)?)
+                .map_err(|error| format!("--{flag}: {}: {error}", path.display()))?,
         };
         Ok::<_, String>(recycler::Template { pod, minimum_s, per_gib_s })
     };
     Ok(recycler::Settings {
         host_path: template(
+            "pv-recycler-pod-template-filepath-hostpath",
             flags.pv_recycler_pod_template_filepath_hostpath.as_deref(),
             flags.pv_recycler_minimum_timeout_hostpath,
             flags.pv_recycler_timeout_increment_hostpath,
         )?,
         nfs: template(
+            "pv-recycler-pod-template-filepath-nfs",
             flags.pv_recycler_pod_template_filepath_nfs.as_deref(),
             flags.pv_recycler_minimum_timeout_nfs,
             flags.pv_recycler_increment_timeout_nfs,

@@ -125,8 +125,10 @@ impl Etcd {
 }
 
 fn tls_options(options: &Options) -> Result<Option<TlsOptions>, Error> {
-    let read = |path: &Path| {
-        std::fs::read(path).map_err(|error| Error::Unavailable(format!("reading {}: {error}", path.display())))
+    // What the files are called where they are given.
+    let read = |flag: &str, path: &Path| {
+        let failed = |error| Error::Unavailable(format!("--{flag}: {}: {error}", path.display()));
+        std::fs::read(path).map_err(failed)
     };
     let secure = options.endpoints.iter().any(|endpoint| endpoint.starts_with("https://"));
     if !secure && options.ca.is_none() && options.cert.is_none() {
@@ -134,10 +136,12 @@ fn tls_options(options: &Options) -> Result<Option<TlsOptions>, Error> {
     }
     let mut tls = TlsOptions::new();
     if let Some(ca) = &options.ca {
-        tls = tls.ca_certificate(Certificate::from_pem(read(ca)?));
+        tls = tls.ca_certificate(Certificate::from_pem(read("etcd-cafile", ca)?));
     }
     match (&options.cert, &options.key) {
-        (Some(cert), Some(key)) => tls = tls.identity(Identity::from_pem(read(cert)?, read(key)?)),
+        (Some(cert), Some(key)) => {
+            tls = tls.identity(Identity::from_pem(read("etcd-certfile", cert)?, read("etcd-keyfile", key)?))
+        }
         (None, None) => {}
         _ => return Err(Error::Unavailable("etcd needs both a client certificate and its key, or neither".into())),
     }
