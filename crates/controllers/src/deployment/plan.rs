@@ -269,7 +269,7 @@ pub fn after_failure(view: &View, failure: &Failure, now: Timestamp) -> Plan {
             status.collision_count = Some(status.collision_count.unwrap_or(0) + 1);
         }
     } else if progress::deadline(spec).is_some() {
-        let message = format!("Failed to create new replica set {:?}: {}", Key::of(&set).name, failure.message());
+        let message = format!("Failed to create new replica set {:?}: {failure}", Key::of(&set).name);
         progress::set(&mut status, "False", "ReplicaSetCreateError", message, now);
     }
     if Some(&status) != deployment.status.as_ref() {

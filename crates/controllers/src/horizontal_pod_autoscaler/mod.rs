@@ -168,7 +168,7 @@ impl Controller for Autoscaling {
         });
         match (scaling, self.autoscalers.at(key)) {
             (Some((current, _)), Some(autoscaler)) if !is_of_autoscaler(failure) => {
-                plan::refused(&autoscaler, current, &failure.message(), now)
+                plan::refused(&autoscaler, current, &failure.to_string(), now)
             }
             _ => Plan::nothing(),
         }

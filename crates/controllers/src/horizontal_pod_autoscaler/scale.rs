@@ -67,7 +67,7 @@ impl Scales {
     /// # Errors
     /// It is not served, or the server cannot be asked: the message.
     pub async fn kind(&self, group: &str, kind: &str) -> Result<Kind, String> {
-        let kinds = self.kinds().await.map_err(|failure| failure.message())?;
+        let kinds = self.kinds().await.map_err(|failure| failure.to_string())?;
         let found = kinds.iter().find(|k| k.resource.group == group && k.resource.kind == kind);
         found.cloned().ok_or_else(|| format!("no matches for kind {kind:?} in group {group:?}"))
     }
@@ -81,7 +81,7 @@ impl Scales {
         let kind = self.kind(group, &reference.kind).await?;
         let path = format!("{}/{}/scale", kind.path(Some(namespace)), reference.name);
         let request = Request::get(&path).body(Vec::new()).map_err(|error| format!("{path}: {error}"))?;
-        let object = self.client.request(request).await.map_err(|error| Failure::from(error).message())?;
+        let object = self.client.request(request).await.map_err(|error| Failure::from(error).to_string())?;
         let key = Key::new(namespace, &reference.name);
         Ok(Scale { target: Target { collection: kind.path(None), kind: kind.resource.kind, key }, object })
     }

@@ -54,7 +54,7 @@ pub async fn delete(client: &Client, namespace: &str) -> Found {
     let kinds = match discovery::kinds(client).await {
         Ok(kinds) => kinds,
         Err(failure) => {
-            found.discovery = Some(failure.message());
+            found.discovery = Some(failure.to_string());
             return found;
         }
     };
@@ -78,7 +78,7 @@ async fn delete_kinds(client: &Client, namespace: &str, kinds: Vec<Kind>, found:
         let items = match left {
             Ok(items) => items,
             Err(failure) => {
-                found.errors.push(failure.message());
+                found.errors.push(failure.to_string());
                 continue;
             }
         };

@@ -176,7 +176,7 @@ pub fn after_failure(view: &View, failure: &Failure, now: Timestamp) -> Plan {
     let claimed: Vec<Arc<Pod>> = view.pods.iter().filter(ours).cloned().collect();
     let active: Vec<Arc<Pod>> = claimed.iter().filter(|pod| pods::is_active(pod)).cloned().collect();
     let reason = if active.len() < owner.wanted() { "FailedCreate" } else { "FailedDelete" };
-    let status = status(owner, &claimed, &active, Some((reason, failure.message())), now);
+    let status = status(owner, &claimed, &active, Some((reason, failure.to_string())), now);
     if status != owner.status() {
         plan.write(owner.write_status(status).or_gone());
     }

@@ -3,7 +3,7 @@
 //! Every write that succeeded is remembered until the caches have seen it, so that the next plan for
 //! the same key never builds on a view older than our own writes ([`Outcome::settle`]).
 use super::plan::{Plan, Step, Told, Verb, Write};
-use client::{Caches, Key, cache::Settled, events::Recorder};
+use client::{Caches, Key, cache::Settled, events::Recorder, told};
 use http::{Method, Request};
 use serde::Deserialize;
 use std::time::Duration;
@@ -16,7 +16,8 @@ const SETTLE_LIMIT: Duration = Duration::from_secs(30);
 /// Why a key could not be brought in order.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
-    #[error("{0}")]
+    /// The server's own words if it refused.
+    #[error("{}", told(.0))]
     Api(#[from] kube::Error),
     #[error("{0}")]
     Stale(String),
@@ -25,14 +26,6 @@ pub enum Failure {
 }
 
 impl Failure {
-    /// The server's message if the server refused, else the error's text.
-    pub fn message(&self) -> String {
-        match self {
-            Failure::Api(kube::Error::Api(status)) => status.message.clone(),
-            other => other.to_string(),
-        }
-    }
-
     /// The `reason` of the server's refusal, such as `AlreadyExists`.
     pub fn reason(&self) -> &str {
         match self {
@@ -176,7 +169,7 @@ impl Executor {
                 if let Some(told) = &write.told_failed
                     && !failure.is_namespace_terminating()
                 {
-                    self.tell(told, &write.target.key.name, &failure.message());
+                    self.tell(told, &write.target.key.name, &failure.to_string());
                 }
                 Err(failure)
             }

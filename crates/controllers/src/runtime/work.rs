@@ -102,7 +102,7 @@ impl Worker {
         if failure.is_conflict() || failure.is_namespace_terminating() {
             tracing::debug!(controller = self.name, %key, %failure, "trying again");
         } else {
-            tracing::warn!(controller = self.name, %key, failure = failure.message(), "sync failed");
+            tracing::warn!(controller = self.name, %key, %failure, "sync failed");
         }
     }
 }
