@@ -4,12 +4,13 @@
 //! started detached: it and the containers live on when our process ends, however that happens, and
 //! the next start adopts it.
 use super::{
-    capabilities, external,
+    capabilities, daemon, external,
     images::{self, PAUSE_IMAGE},
     layout::{Cluster, Layout},
 };
 use anyhow::{Context, Result, bail};
 use cri::Runtime;
+use rustix::process::Pid;
 use std::{
     fs,
     os::unix::process::CommandExt,
@@ -19,6 +20,8 @@ use std::{
 };
 use tokio_util::sync::CancellationToken;
 
+/// Before the file it runs with.
+const CONFIG: &str = "--config";
 const START_TIMEOUT: Duration = Duration::from_secs(30);
 const ADOPTED_POLL: Duration = Duration::from_millis(500);
 const MAX_LOG_BYTES: u64 = 16 * 1024 * 1024;
@@ -134,13 +137,20 @@ fn adopt(layout: &Layout, cluster: &Cluster) -> Option<Process> {
     Some(Process::Adopted(fd))
 }
 
+fn config_file(layout: &Layout, cluster: &Cluster) -> PathBuf {
+    layout.run(&cluster.name).join("containerd.toml")
+}
+
 /// The process ID of our containerd, when it runs.
-pub fn running_pid(layout: &Layout, cluster: &Cluster) -> Option<rustix::process::Pid> {
-    let raw: i32 = fs::read_to_string(pid_file(layout, cluster)).ok()?.trim().parse().ok()?;
-    let command = fs::read_to_string(format!("/proc/{raw}/cmdline")).ok()?;
-    // Process IDs are used again: it is ours only if it runs with our configuration.
-    let ours = layout.run(&cluster.name).join("containerd.toml");
-    if command.contains(&*ours.to_string_lossy()) { rustix::process::Pid::from_raw(raw) } else { None }
+pub fn running_pid(layout: &Layout, cluster: &Cluster) -> Option<Pid> {
+    let config = config_file(layout, cluster);
+    let with_ours =
+        |words: &[&[u8]]| words.get(1..3) == Some(&[CONFIG.as_bytes(), config.as_os_str().as_encoded_bytes()]);
+    let noted = fs::read_to_string(pid_file(layout, cluster)).unwrap_or_default();
+    // Process IDs are used again: it is ours only if it runs with our configuration. Whoever started it may have ended
+    // before it could note anything.
+    let noted = noted.trim().parse().ok().and_then(Pid::from_raw).into_iter();
+    noted.chain(daemon::processes()).find(|pid| daemon::runs(*pid, with_ours))
 }
 
 /// Our containerd has run, does not run now, and was not taken away.
@@ -155,12 +165,12 @@ fn spawn(layout: &Layout, cluster: &Cluster) -> Result<Process> {
         let folder = layout.path(folder);
         fs::create_dir_all(&folder).with_context(|| format!("creating {}", folder.display()))?;
     }
-    let config_file = run.join("containerd.toml");
+    let config_file = config_file(layout, cluster);
     pki::write_public(&config_file, config(layout, cluster).as_bytes())?;
     let log = open_log(&layout.log("containerd"))?;
     let mut command = Command::new("containerd");
     command
-        .arg("--config")
+        .arg(CONFIG)
         .arg(&config_file)
         .stdin(Stdio::null())
         .stdout(log.try_clone()?)

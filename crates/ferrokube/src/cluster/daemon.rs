@@ -112,18 +112,23 @@ pub fn end(layout: &Layout, patience: Duration) -> Result<bool> {
 /// It cannot be signalled.
 pub fn end_orphan(layout: &Layout, patience: Duration) -> Result<()> {
     let root = layout.root().as_os_str().as_encoded_bytes();
-    let is_ours = |pid: Pid| {
-        let words = fs::read(format!("/proc/{}/cmdline", pid.as_raw_nonzero())).unwrap_or_default();
-        let mut words = words.split(|byte| *byte == 0).skip(1);
-        words.next() == Some(SERVE.as_bytes()) && words.any(|word| word == root)
-    };
-    for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
-        let pid = entry.file_name().to_str().and_then(|name| Pid::from_raw(name.parse().ok()?));
-        if let Some(pid) = pid.filter(|pid| is_ours(*pid)) {
-            end_process(pid, patience, || !is_ours(pid))?;
-        }
+    let is_ours = |words: &[&[u8]]| words.get(1) == Some(&SERVE.as_bytes()) && words.contains(&root);
+    for pid in processes().filter(|pid| runs(*pid, is_ours)) {
+        end_process(pid, patience, || !runs(pid, is_ours))?;
     }
     Ok(())
+}
+
+/// Those of this machine.
+pub fn processes() -> impl Iterator<Item = Pid> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter_map(|entry| Pid::from_raw(entry.file_name().to_str()?.parse().ok()?))
+}
+
+/// Whether a process is there and was started with such words; the first is the program.
+pub fn runs(pid: Pid, such: impl Fn(&[&[u8]]) -> bool) -> bool {
+    let line = fs::read(format!("/proc/{}/cmdline", pid.as_raw_nonzero())).unwrap_or_default();
+    such(&line.split(|byte| *byte == 0).collect::<Vec<_>>())
 }
 
 /// SIGTERM, and SIGKILL once `patience` is over.

@@ -12,6 +12,7 @@ use auth::UserInfo;
 use client::Connection;
 use serde_json::json;
 use std::{fs, future::Future, path::Path, sync::Arc, time::Duration};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 const READY_TIMEOUT: Duration = Duration::from_secs(60);
@@ -323,11 +324,20 @@ async fn give_back_memory(layout: Layout, cluster: Cluster, shutdown: Cancellati
     }
 }
 
-async fn terminated() -> Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
-    Ok(())
+/// What asks the cluster's process to end. From when it is made, it does not end of itself any more.
+struct Ending {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Ending {
+    fn new() -> Result<Ending> {
+        Ok(Ending { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn asked(&mut self) {
+        tokio::select! { _ = self.terminate.recv() => {}, _ = self.interrupt.recv() => {} }
+    }
 }
 
 /// Run the cluster until SIGTERM or SIGINT; `when_ready` is called once. Containers and their runtime live on.
@@ -341,16 +351,17 @@ pub async fn run(
     when_ready: impl FnOnce() -> Result<()>,
 ) -> Result<()> {
     let (tasks, shutdown) = (TaskTracker::new(), CancellationToken::new());
+    let mut ending = Ending::new()?;
     let started = tokio::select! {
         started = start(layout, cluster, &reporter, &tasks, &shutdown) => started,
-        stopped = terminated() => stopped.and(Err(anyhow!("stopped while starting"))),
+        () = ending.asked() => Err(anyhow!("stopped while starting")),
     };
     let result = match started {
         Ok(api) => {
             reporter.ready();
             when_ready()?;
             tasks.spawn(give_back_memory(layout.clone(), cluster.clone(), shutdown.clone()));
-            terminated().await?;
+            ending.asked().await;
             tracing::info!("stopping");
             shutdown.cancel();
             let _ = tokio::time::timeout(STOP_TIMEOUT, api.join()).await;

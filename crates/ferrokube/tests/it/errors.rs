@@ -142,6 +142,9 @@ fn a_data_directory_that_was_removed() {
     let _ = fs::remove_dir_all(cluster.data_dir());
     let _ = fs::remove_file(cluster.data_dir().join("cluster.json"));
     let _ = fs::remove_file(cluster.data_dir().join("lock"));
+    // As if it had been killed before it noted which process its runtime is.
+    fs::remove_file(format!("/run/ferrokube/{}/containerd.pid", cluster.name))
+        .expect("a note of the runtime's process");
     refused(&cluster.ferrokube(&["status"]), "the files of cluster");
     let deleted = cluster.ferrokube(&["delete"]);
     assert!(deleted.success, "{}", deleted.stderr);
