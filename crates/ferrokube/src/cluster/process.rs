@@ -150,6 +150,8 @@ impl Parts<'_> {
                 flag("cluster-cidr", &self.cluster.pod_cidr),
                 flag("healthz-bind-address", ""),
                 flag("metrics-bind-address", ""),
+                // A sync costs what changed, not what is there: no need to make somebody wait for the default's second.
+                flag("nftables-min-sync-period", "100ms"),
             ],
         )?;
         flags.table = self.cluster.proxy_table();
