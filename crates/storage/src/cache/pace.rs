@@ -14,7 +14,7 @@ use tokio::runtime::Handle;
 
 /// Fewer than these are woken at once.
 const CROWD: usize = 64;
-/// The pause for each that was woken. Serving it takes about a sixth of that (a `writev` on a TLS connection), which
+/// The pause for each that was woken. Serving it takes a sixth to a quarter of that (a `writev` on a TLS connection), which
 /// leaves the rest to whoever reads it, if on the same machine, and to the requests that make the events.
 const PAUSE_EACH: Duration = Duration::from_micros(100);
 /// However many they are: what a watcher of a busy kind may lag behind.
