@@ -31,6 +31,13 @@ pub struct Requirement {
     pub value: String,
 }
 
+impl Requirement {
+    /// Whether it demands that `field` is `value`.
+    pub fn is_exactly(&self, field: &str, value: &str) -> bool {
+        self.operator == Operator::Equals && self.field == field && self.value == value
+    }
+}
+
 /// A conjunction of requirements; the default one selects everything.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Selector(Vec<Requirement>);
@@ -67,6 +74,11 @@ impl Selector {
             let equal = field(&r.field).unwrap_or_default() == r.value;
             equal == (r.operator == Operator::Equals)
         })
+    }
+
+    /// Without the requirements that something else is known to keep.
+    pub fn without(&self, is_kept: impl Fn(&Requirement) -> bool) -> Self {
+        Selector(self.0.iter().filter(|requirement| !is_kept(requirement)).cloned().collect())
     }
 
     pub fn requirements(&self) -> &[Requirement] {

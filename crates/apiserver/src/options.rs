@@ -289,11 +289,23 @@ impl Selector {
         if let Some((position, value)) = &self.index {
             filter = filter.index(*position, value);
         }
-        if self.is_everything() {
+        let rest = self.beyond(by_name);
+        if rest.is_everything() {
             return filter;
         }
-        let selector = self.clone();
-        filter.matching(move |entry| selector.matches(entry))
+        filter.matching(move |entry| rest.matches(entry))
+    }
+
+    /// What is left to check of an object that has the indexed value and, if given, this name: with a crowd of watchers
+    /// each check is made often.
+    fn beyond(&self, name: Option<&str>) -> Selector {
+        let only = self.only.clone().filter(|only| name != Some(only));
+        let indexed = self.index.as_ref().and_then(|(at, value)| Some((*self.positions.get(*at)?, value.as_str())));
+        let known = name.map(|name| ("metadata.name", name)).into_iter().chain(indexed);
+        let fields = self.fields.as_ref().map(|fields| {
+            fields.without(|requirement| known.clone().any(|(field, value)| requirement.is_exactly(field, value)))
+        });
+        Selector { only, fields: fields.filter(|fields| !fields.is_everything()).map(Arc::new), ..self.clone() }
     }
 }
 

@@ -125,6 +125,9 @@ impl Writer {
     }
 }
 
+/// What a JSON frame has around its object, at most, in bytes.
+const AROUND: usize = 32;
+
 fn put_json_frame(out: &mut BytesMut, kind: &str, object: &[u8]) {
     let object = object.strip_suffix(b"\n").unwrap_or(object);
     out.put(&b"{\"type\":\""[..]);
@@ -249,6 +252,11 @@ impl Pieces for Stream {
                 // A single frame goes out without a copy.
                 if shares && out.is_empty() && pending.as_slice().is_empty() {
                     return Poll::Ready(Some(Ok(self.writer.shared_frame(&event))));
+                }
+                if shares && out.capacity() == 0 {
+                    let frames = std::iter::once(&event).chain(pending.as_slice());
+                    let bytes = frames.map(|event| event.entry.json.len() + AROUND).sum::<usize>();
+                    out.reserve(bytes.min(limits::WATCH_CHUNK_BYTES));
                 }
                 self.writer.event(&mut out, &event);
                 continue;

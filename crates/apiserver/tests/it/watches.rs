@@ -1,5 +1,8 @@
 //! Watches: from where they start, what they deliver, bookmarks, and how they end.
-use crate::cluster::{Cluster, MAPS, labelled, map, version};
+use crate::{
+    cluster::{Cluster, MAPS, PODS, labelled, map, pod, version},
+    deletion::bind,
+};
 use futures::{AsyncBufReadExt, StreamExt, stream::BoxStream};
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -7,7 +10,11 @@ use std::time::Duration;
 type Events = BoxStream<'static, Value>;
 
 async fn watch(cluster: &Cluster, query: &str) -> Events {
-    let request = http::Request::get(format!("{MAPS}?watch=true&{query}")).body(Vec::new()).unwrap();
+    watch_at(cluster, MAPS, query).await
+}
+
+async fn watch_at(cluster: &Cluster, path: &str, query: &str) -> Events {
+    let request = http::Request::get(format!("{path}?watch=true&{query}")).body(Vec::new()).unwrap();
     let lines = cluster.client.request_stream(request).await.unwrap().lines();
     lines.map(|line| serde_json::from_str(&line.unwrap()).unwrap()).boxed()
 }
@@ -58,6 +65,42 @@ async fn a_selector_turns_changes_into_additions_and_deletions() {
     assert_eq!(seen(&next(&mut events).await), "ADDED a");
     cluster.patch(&path, "merge-patch+json", to("web")).await.unwrap();
     assert_eq!(seen(&next(&mut events).await), "DELETED a");
+}
+
+/// What decides where a watcher is kept (a name, a node's pods) must not hide what else it selects.
+#[tokio::test]
+async fn all_that_a_selector_says_is_kept() {
+    let cluster = Cluster::start().await;
+    let before = version(&cluster.post(MAPS, labelled("a", "web")).await.unwrap());
+    cluster.post(MAPS, labelled("b", "web")).await.unwrap();
+    cluster.post(MAPS, labelled("c", "db")).await.unwrap();
+    for (name, node) in [("p", "n1"), ("q", "n2")] {
+        cluster.post(PODS, pod(name)).await.unwrap();
+        bind(&cluster, name, node).await.unwrap();
+    }
+    let table: [(&str, &str, &[&str]); 12] = [
+        (MAPS, "fieldSelector=metadata.name%3Db", &["ADDED b"]),
+        (MAPS, "fieldSelector=metadata.name%3Db%2Cmetadata.name%3Db", &["ADDED b"]),
+        (MAPS, "fieldSelector=metadata.name%3Db%2Cmetadata.name%3Dc", &[]),
+        (MAPS, "fieldSelector=metadata.name%3Db%2Cmetadata.name%21%3Db", &[]),
+        (MAPS, "fieldSelector=metadata.name%3Db%2Cmetadata.namespace%3Dother", &[]),
+        (MAPS, "fieldSelector=metadata.name%21%3Db", &["ADDED c"]),
+        (MAPS, "fieldSelector=metadata.name%3Db&labelSelector=app%3Ddb", &[]),
+        ("/api/v1/configmaps", "fieldSelector=metadata.name%3Dc%2Cmetadata.namespace%3Ddefault", &["ADDED c"]),
+        (PODS, "fieldSelector=spec.nodeName%3Dn1", &["ADDED p"]),
+        (PODS, "fieldSelector=spec.nodeName%3Dn1%2Cspec.nodeName%3Dn2", &[]),
+        (PODS, "fieldSelector=spec.nodeName%3Dn1%2Cmetadata.name%3Dq", &[]),
+        (PODS, "fieldSelector=spec.nodeName%3Dn2%2Cstatus.phase%3DRunning", &[]),
+    ];
+    let watched = table.map(|(path, selector, want)| {
+        let query = format!("resourceVersion={before}&timeoutSeconds=1&{selector}");
+        let cluster = &cluster;
+        async move {
+            let events: Vec<Value> = watch_at(cluster, path, &query).await.collect().await;
+            assert_eq!(events.iter().map(seen).collect::<Vec<_>>(), want, "{path}?{selector}");
+        }
+    });
+    futures::future::join_all(watched).await;
 }
 
 #[tokio::test]
