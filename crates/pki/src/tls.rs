@@ -122,8 +122,10 @@ pub fn server_config(cert_pem: &str, key_pem: &str, client_ca_pem: Option<&str>)
     let mut config = builder.with_single_cert(certificates(cert_pem)?, private_key(key_pem)?)?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     config.ignore_client_order = true;
-    // One, as Go's servers send; each costs every new connection a key and a record.
-    config.send_tls13_tickets = 1;
+    // A ticket costs every new connection a key, a record and a packet, and Go's clients, which is nearly all there are,
+    // do not resume. Without resumption whoever shows a certificate also proves each time that it holds the key.
+    config.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
     Ok(config)
 }
 

@@ -49,7 +49,7 @@ impl Writer {
     }
 
     /// The frame that all watchers of this form share.
-    fn shared_frame(&mut self, event: &WatchEvent) -> Bytes {
+    fn shared_frame<'e>(&mut self, event: &'e WatchEvent) -> &'e Bytes {
         if !self.protobuf {
             return event.frame();
         }
@@ -86,7 +86,7 @@ impl Writer {
 
     fn event(&mut self, out: &mut BytesMut, event: &WatchEvent) {
         if self.shares_frames() {
-            out.put(self.shared_frame(event));
+            out.put(&**self.shared_frame(event));
         } else {
             self.frame(out, event.kind.as_str(), &event.entry.json);
         }
@@ -251,7 +251,7 @@ impl Pieces for Stream {
             if let Some(event) = pending.next() {
                 // A single frame goes out without a copy.
                 if shares && out.is_empty() && pending.as_slice().is_empty() {
-                    return Poll::Ready(Some(Ok(self.writer.shared_frame(&event))));
+                    return Poll::Ready(Some(Ok(self.writer.shared_frame(&event).clone())));
                 }
                 if shares && out.capacity() == 0 {
                     let frames = std::iter::once(&event).chain(pending.as_slice());

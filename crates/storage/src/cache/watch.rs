@@ -53,19 +53,19 @@ impl WatchEvent {
     }
 
     /// `{"type":"MODIFIED","object":{…}}` and a newline; built by whoever asks first.
-    pub fn frame(&self) -> Bytes {
+    pub fn frame(&self) -> &Bytes {
         let build = || {
             let parts: [&[u8]; 5] =
                 [b"{\"type\":\"", self.kind.as_str().as_bytes(), b"\",\"object\":", &self.entry.json, b"}\n"];
             Bytes::from(parts.concat())
         };
-        self.frame.get_or_init(build).clone()
+        self.frame.get_or_init(build)
     }
 
     /// The frame in the one other encoding there is, built by whoever asks first: everybody who asks builds
     /// the same.
-    pub fn other_frame(&self, build: impl FnOnce() -> Bytes) -> Bytes {
-        self.other_frame.get_or_init(build).clone()
+    pub fn other_frame(&self, build: impl FnOnce() -> Bytes) -> &Bytes {
+        self.other_frame.get_or_init(build)
     }
 }
 

@@ -96,7 +96,7 @@ async fn collect(watcher: &mut Watcher, count: usize) -> Vec<Arc<WatchEvent>> {
 fn frame(event: &WatchEvent) -> serde_json::Value {
     let frame = event.frame();
     assert!(frame.ends_with(b"}\n"));
-    serde_json::from_slice(&frame).unwrap()
+    serde_json::from_slice(frame).unwrap()
 }
 
 #[tokio::test]
@@ -195,7 +195,7 @@ async fn watchers_of_the_same_event_share_its_bytes() {
     bench.put("e", "p", "x", "n").await;
     let mut frames = Vec::new();
     for watcher in &mut watchers {
-        frames.push(collect(watcher, 1).await[0].frame());
+        frames.push(collect(watcher, 1).await[0].frame().clone());
     }
     assert!(frames.iter().all(|frame| frame.as_ptr() == frames[0].as_ptr()));
 }
