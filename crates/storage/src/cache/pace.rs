@@ -17,8 +17,8 @@ const CROWD: usize = 64;
 /// The pause for each that was woken. Serving it takes an eighth of that (a `writev` on a TLS connection), which leaves the
 /// rest to whoever reads it, if on the same machine, and to the requests that make the events.
 const PAUSE_EACH: Duration = Duration::from_micros(200);
-/// However many they are: what a watcher of a busy kind may lag behind. What comes in crowds gathers changes for longer
-/// than that itself: kube-proxy, for a second (`minSyncPeriod`).
+/// However many they are: what a watcher of a busy kind may lag behind. What comes in crowds gathers changes for as long
+/// itself, as kube-proxy does, for a second unless told otherwise (`minSyncPeriod`).
 const PAUSE_MAX: Duration = Duration::from_millis(100);
 
 pub(super) struct Pacer {
