@@ -293,11 +293,10 @@ impl Selector {
         if rest.is_everything() {
             return filter;
         }
-        filter.matching(move |entry| rest.matches(entry))
+        filter.matching(rest.text(), move |entry| rest.matches(entry))
     }
 
-    /// What is left to check of an object that has the indexed value and, if given, this name: with a crowd of watchers
-    /// each check is made often.
+    /// What is left to check of an object that has the indexed value and, if given, this name.
     fn beyond(&self, name: Option<&str>) -> Selector {
         let only = self.only.clone().filter(|only| name != Some(only));
         let indexed = self.index.as_ref().and_then(|(at, value)| Some((*self.positions.get(*at)?, value.as_str())));
@@ -306,6 +305,13 @@ impl Selector {
             fields.without(|requirement| known.clone().any(|(field, value)| requirement.is_exactly(field, value)))
         });
         Selector { only, fields: fields.filter(|fields| !fields.is_everything()).map(Arc::new), ..self.clone() }
+    }
+
+    /// All that [`Selector::matches`] depends on, of one resource. Quoted: whatever is in a part, it stays in it.
+    fn text(&self) -> String {
+        let labels = self.labels.as_ref().map(ToString::to_string);
+        let fields = self.fields.as_ref().map(ToString::to_string);
+        format!("{:?}", (labels, fields, &self.only))
     }
 }
 

@@ -1,7 +1,7 @@
 //! The body of a watch: frames pulled by the connection straight from the cache.
 //!
-//! Frames that are ready together go out in one piece. The frame of an event in the storage version is
-//! built once and shared by all watchers; other forms are computed here for each.
+//! Frames that are ready together go out in one piece. Those in the storage version are built once and
+//! shared by all watchers; other forms are computed here for each.
 use super::watch::Initial;
 use crate::{
     body::{BoxError, Pieces},
@@ -19,7 +19,7 @@ use std::{
     task::{Context, Poll},
     time::Duration,
 };
-use storage::cache::{WatchEvent, Watcher};
+use storage::cache::{Batch, WatchEvent, Watcher};
 use tokio::time::{Instant, Sleep};
 
 /// Turns events into frames of the form the client accepts.
@@ -48,16 +48,23 @@ impl Writer {
         self.form == Form::Object && self.endpoint.served().convert.is_none()
     }
 
-    /// The frame that all watchers of this form share.
-    fn shared_frame<'e>(&mut self, event: &'e WatchEvent) -> &'e Bytes {
-        if !self.protobuf {
-            return event.frame();
-        }
-        event.other_frame(|| {
+    fn frames(&mut self, batch: &Batch) -> Bytes {
+        if !self.shares_frames() {
             let mut out = BytesMut::new();
-            self.frame(&mut out, event.kind.as_str(), &event.entry.json);
+            for event in batch.iter() {
+                self.frame(&mut out, event.kind.as_str(), &event.entry.json);
+            }
+            return out.freeze();
+        }
+        if !self.protobuf {
+            return batch.frames().clone();
+        }
+        let protobuf = |event: &WatchEvent| {
+            let mut out = BytesMut::new();
+            self.put_frame(&mut out, event.kind.as_str(), &event.entry.json);
             out.freeze()
-        })
+        };
+        batch.other_frames(protobuf).clone()
     }
 
     fn object(&mut self, json: &Bytes) -> Result<Bytes, ApiError> {
@@ -82,14 +89,6 @@ impl Writer {
             }
         };
         self.put_frame(out, kind, &object);
-    }
-
-    fn event(&mut self, out: &mut BytesMut, event: &WatchEvent) {
-        if self.shares_frames() {
-            out.put(&**self.shared_frame(event));
-        } else {
-            self.frame(out, event.kind.as_str(), &event.entry.json);
-        }
     }
 
     fn bookmark(&mut self, out: &mut BytesMut, revision: u64, initial_end: bool) {
@@ -125,9 +124,6 @@ impl Writer {
     }
 }
 
-/// What a JSON frame has around its object, at most, in bytes.
-const AROUND: usize = 32;
-
 fn put_json_frame(out: &mut BytesMut, kind: &str, object: &[u8]) {
     let object = object.strip_suffix(b"\n").unwrap_or(object);
     out.put(&b"{\"type\":\""[..]);
@@ -138,7 +134,7 @@ fn put_json_frame(out: &mut BytesMut, kind: &str, object: &[u8]) {
 }
 
 enum State {
-    Open { watcher: Box<Watcher>, pending: std::vec::IntoIter<Arc<WatchEvent>> },
+    Open(Box<Watcher>),
     Failed(Option<Bytes>),
 }
 
@@ -163,7 +159,7 @@ impl Stream {
         Stream {
             writer,
             initial,
-            state: State::Open { watcher: Box::new(watcher), pending: Vec::new().into_iter() },
+            state: State::Open(Box::new(watcher)),
             bookmarks,
             told,
             ends: Box::pin(tokio::time::sleep_until(ends_at)),
@@ -221,7 +217,7 @@ impl Stream {
         if self.next_bookmark.as_mut().poll(cx).is_ready() {
             cx.waker().wake_by_ref();
         }
-        let State::Open { watcher, .. } = &mut self.state else { return None };
+        let State::Open(watcher) = &mut self.state else { return None };
         let revision = watcher.revision();
         if revision <= self.told {
             return None;
@@ -238,42 +234,60 @@ impl Pieces for Stream {
         if let Some(piece) = self.initial_piece() {
             return Poll::Ready(Some(Ok(piece)));
         }
-        if self.ends.as_mut().poll(cx).is_ready() && matches!(self.state, State::Open { .. }) {
+        if self.ends.as_mut().poll(cx).is_ready() && matches!(self.state, State::Open(_)) {
             return Poll::Ready(None);
         }
-        let (watcher, pending) = match &mut self.state {
+        let watcher = match &mut self.state {
             State::Failed(frame) => return Poll::Ready(frame.take().map(Ok)),
-            State::Open { watcher, pending } => (watcher, pending),
+            State::Open(watcher) => watcher,
         };
-        let shares = self.writer.shares_frames();
-        let mut out = BytesMut::new();
-        while out.len() < limits::WATCH_CHUNK_BYTES {
-            if let Some(event) = pending.next() {
-                // A single frame goes out without a copy.
-                if shares && out.is_empty() && pending.as_slice().is_empty() {
-                    return Poll::Ready(Some(Ok(self.writer.shared_frame(&event).clone())));
-                }
-                if shares && out.capacity() == 0 {
-                    let frames = std::iter::once(&event).chain(pending.as_slice());
-                    let bytes = frames.map(|event| event.entry.json.len() + AROUND).sum::<usize>();
-                    out.reserve(bytes.min(limits::WATCH_CHUNK_BYTES));
-                }
-                self.writer.event(&mut out, &event);
-                continue;
-            }
+        let mut piece = Piece::default();
+        while piece.len() < limits::WATCH_CHUNK_BYTES {
             match watcher.poll_next(cx) {
-                Poll::Ready(Some(batch)) => *pending = batch.into_iter(),
-                Poll::Ready(None) if out.is_empty() => return Poll::Ready(None),
-                Poll::Ready(None) => break,
-                Poll::Pending if out.is_empty() => {
+                Poll::Ready(Some(batch)) => piece.add(self.writer.frames(&batch)),
+                Poll::Ready(None) if piece.is_empty() => return Poll::Ready(None),
+                Poll::Pending if piece.is_empty() => {
                     return match self.poll_bookmark(cx) {
                         Some(piece) => Poll::Ready(Some(Ok(piece))),
                         None => Poll::Pending,
                     };
                 }
-                Poll::Pending => break,
+                Poll::Ready(None) | Poll::Pending => break,
             }
         }
-        Poll::Ready(Some(Ok(out.freeze())))
+        Poll::Ready(Some(Ok(piece.take())))
+    }
+}
+
+/// Frames that go out together. The first are copied only when others join them.
+#[derive(Default)]
+struct Piece {
+    first: Bytes,
+    joined: BytesMut,
+}
+
+impl Piece {
+    fn add(&mut self, frames: Bytes) {
+        if self.is_empty() {
+            self.first = frames;
+            return;
+        }
+        if self.joined.is_empty() {
+            self.joined.reserve(self.first.len() + frames.len());
+            self.joined.put(&*self.first);
+        }
+        self.joined.put(&*frames);
+    }
+
+    fn len(&self) -> usize {
+        self.first.len().max(self.joined.len())
+    }
+
+    fn is_empty(&self) -> bool {
+        self.first.is_empty()
+    }
+
+    fn take(self) -> Bytes {
+        if self.joined.is_empty() { self.first } else { self.joined.freeze() }
     }
 }

@@ -30,15 +30,17 @@
 //!
 //! // watch: everything *after* the revision (what a resourceVersion means)
 //! let mut watcher = cache.watch(snapshot.revision(), Filter::prefix("/registry/pods/default/")
-//!     .index(1, "node-7").matching(move |entry| selector.matches_with(|k| entry.labels().get(k))))?;
-//! while let Some(batch) = watcher.next().await {            // Vec<Arc<WatchEvent>>, never empty
-//!     for event in batch { send(event.frame()) }            // `{"type":"ADDED","object":{…}}\n`, built once for all watchers
+//!     .index(1, "node-7").matching(selector.to_string(), move |entry| selector.matches_with(|k| entry.labels().get(k))))?;
+//! while let Some(batch) = watcher.next().await {            // Arc<Batch>, a slice of Arc<WatchEvent>, never empty
+//!     send(batch.frames());                                 // `{"type":"ADDED","object":{…}}\n`…, built once for all watchers
 //! }
 //! watcher.revision();                                       // bookmark: all up to here was yielded
 //! watcher.end();                                            // why it ended: TooSlow, Reset, Stopped
 //! ```
+mod batch;
 mod entry;
 mod facts;
+mod group;
 mod history;
 mod load;
 mod pace;
@@ -47,6 +49,7 @@ mod state;
 mod tree;
 mod watch;
 
+pub use batch::Batch;
 pub use entry::Entry;
 pub use facts::{Extract, Facts, Fields, Labels};
 pub use tree::{Page, Snapshot};
@@ -295,25 +298,26 @@ impl Cache {
         if !matches!(feed.phase, Phase::Ready) || self.stopped.is_cancelled() {
             return Err(Error::Unavailable("the watch cache is loading".into()));
         }
-        let replay = {
+        let (replay, known) = {
             let state = self.state.read();
             let oldest = state.history.start();
             let changes = state.history.after(after).ok_or(Error::Compacted { requested: after, oldest })?;
             let in_scope = changes.filter(|change| filter.in_scope(change.key()));
-            in_scope.filter_map(|change| change.seen_by(&filter, &watch::Forms::default())).collect()
+            let events = in_scope.filter_map(|change| change.seen_by(&filter, &watch::Forms::default()));
+            (batch::batches(events), after.max(state.applied))
         };
-        let place = feed.registry.place_of(&filter);
         let bounds = (self.options.watcher_events, self.options.watcher_bytes);
-        let queue = Arc::new(watch::Queue::new(filter, after, bounds, replay));
-        let id = feed.registry.insert(place.clone(), queue.clone());
+        let queue = Arc::new(watch::Queue::new(known, bounds, replay));
+        let group = feed.registry.insert(filter, queue.clone());
         drop(feed);
         let cache: Weak<Cache> = Arc::downgrade(self);
+        let (left, leaver) = (group.clone(), queue.clone());
         let forget = move || {
             if let Some(cache) = cache.upgrade() {
-                cache.feed.lock().registry.remove(&place, id);
+                cache.feed.lock().registry.remove(&left, &leaver);
             }
         };
-        Ok(Watcher::new(queue, clock, after, Box::new(forget)))
+        Ok(Watcher::new(queue, group, clock, after, Box::new(forget)))
     }
 
     /// Compare and write one key. With `facts` the value is not parsed again on its way in. A read
@@ -414,9 +418,9 @@ impl Sink for Cache {
             return;
         }
         let changes = self.apply_to_state(events);
-        let wakers = feed.registry.dispatch(&changes);
+        let due = feed.registry.dispatch(&changes);
         drop(feed);
-        self.pacer.wake(wakers);
+        self.pacer.deliver(due);
     }
 
     fn reset(&self) {

@@ -4,6 +4,7 @@
 //! that was just woken is therefore left alone for a time that grows with it, so that serving it takes no more than
 //! a part of one core, and what happens meanwhile goes out with one write. The first event after a pause is never
 //! delayed, nor is a small audience.
+use super::group::Group;
 use parking_lot::Mutex;
 use std::{
     sync::Arc,
@@ -27,8 +28,8 @@ pub(super) struct Pacer {
 }
 
 struct State {
-    /// To be woken by the task that sleeps until then; without such a task it is empty.
-    waiting: Vec<Waker>,
+    /// To be delivered to by the task that sleeps until then; without such a task it is empty.
+    waiting: Vec<Arc<Group>>,
     sleeping: bool,
     /// No crowd is woken before.
     next: Instant,
@@ -48,48 +49,66 @@ impl Pacer {
         Arc::new(Pacer { runtime, state: Mutex::new(state) })
     }
 
-    /// Called for each batch of events; does not block.
-    pub(super) fn wake(self: &Arc<Self>, mut wakers: Vec<Waker>) {
-        if wakers.len() < CROWD {
-            return wakers.into_iter().for_each(Waker::wake);
+    /// Called for each batch of changes with the groups that became due; does not block.
+    pub(super) fn deliver(self: &Arc<Self>, mut due: Vec<Arc<Group>>) {
+        let crowd = members(&due);
+        if crowd < CROWD {
+            return deliver_now(&due);
         }
         let mut state = self.state.lock();
         if state.sleeping {
-            state.waiting.append(&mut wakers);
+            state.waiting.append(&mut due);
             return;
         }
         let next = state.next;
         if next <= Instant::now() {
-            state.pause_for(wakers.len());
+            state.pause_for(crowd);
             drop(state);
-            return wakers.into_iter().for_each(Waker::wake);
+            return deliver_now(&due);
         }
         state.sleeping = true;
-        state.waiting = wakers;
+        state.waiting = due;
         drop(state);
         let pacer = self.clone();
         self.runtime.spawn(async move {
             tokio::time::sleep_until(next.into()).await;
-            pacer.wake_waiting();
+            pacer.deliver_waiting();
         });
     }
 
-    fn wake_waiting(&self) {
-        let wakers = {
+    fn deliver_waiting(&self) {
+        let due = {
             let mut state = self.state.lock();
             state.sleeping = false;
-            let wakers = std::mem::take(&mut state.waiting);
-            state.pause_for(wakers.len());
-            wakers
+            let due = std::mem::take(&mut state.waiting);
+            state.pause_for(members(&due));
+            due
         };
-        wakers.into_iter().for_each(Waker::wake);
+        deliver_now(&due);
     }
+}
+
+fn members(groups: &[Arc<Group>]) -> usize {
+    groups.iter().map(|group| group.len()).sum()
+}
+
+fn deliver_now(groups: &[Arc<Group>]) {
+    let mut wakers = Vec::new();
+    groups.iter().for_each(|group| group.deliver(&mut wakers));
+    wakers.into_iter().for_each(Waker::wake);
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::{
+        Entry, Facts, Filter, Watcher,
+        watch::{Change, Forms, Queue},
+    };
     use super::*;
-    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::{
+        sync::atomic::{AtomicUsize, Ordering},
+        task::{Context, Poll},
+    };
 
     #[derive(Default)]
     struct Count(AtomicUsize);
@@ -100,31 +119,77 @@ mod tests {
         }
     }
 
+    struct Crowd {
+        group: Arc<Group>,
+        watchers: Vec<Watcher>,
+        woken: Arc<Count>,
+    }
+
+    impl Crowd {
+        fn of(members: usize) -> Crowd {
+            let group = Group::new(Filter::prefix("/"));
+            let watchers = (0..members).map(|_| {
+                let queue = Arc::new(Queue::new(0, (100, 1 << 20), Vec::new()));
+                group.join(queue.clone());
+                let clock = tokio::sync::watch::channel(0).1;
+                Watcher::new(queue, group.clone(), clock, 0, Box::new(|| ()))
+            });
+            Crowd { watchers: watchers.collect(), group, woken: Arc::default() }
+        }
+
+        /// The revisions that each has got since it was last asked; they all wait then.
+        fn take(&mut self) -> Vec<u64> {
+            let waker = Waker::from(self.woken.clone());
+            let mut context = Context::from_waker(&waker);
+            let mut got = self.watchers.iter_mut().map(|watcher| {
+                let mut seen = Vec::new();
+                while let Poll::Ready(Some(batch)) = watcher.poll_next(&mut context) {
+                    seen.extend(batch.iter().map(|event| event.revision()));
+                }
+                seen
+            });
+            let first = got.next().unwrap_or_default();
+            assert!(got.all(|other| other == first));
+            first
+        }
+
+        fn woken(&self) -> usize {
+            self.woken.0.load(Ordering::SeqCst)
+        }
+
+        /// What became due with a change of this revision.
+        fn change(&self, revision: u64) -> Vec<Arc<Group>> {
+            let entry = Entry::new("/a/b".into(), 3, revision, br#"{"metadata":{}}"#, Facts::default());
+            let change = Change { revision, current: entry.map(Arc::new).ok(), previous: None };
+            self.group.offer(&change, &Forms::default()).then(|| self.group.clone()).into_iter().collect()
+        }
+    }
+
     #[tokio::test]
     async fn a_crowd_is_woken_at_once_and_then_in_its_own_time() {
         let pacer = Pacer::new(Handle::current());
-        let count = Arc::new(Count::default());
-        let woken = || count.0.load(Ordering::SeqCst);
-        let wakers = |n: usize| vec![Waker::from(count.clone()); n];
+        let (mut crowd, mut few) = (Crowd::of(CROWD), Crowd::of(CROWD - 1));
+        assert_eq!((crowd.take(), few.take()), (vec![], vec![]));
         let begun = Instant::now();
-        pacer.wake(wakers(CROWD));
-        assert_eq!(woken(), CROWD);
+        pacer.deliver(crowd.change(1));
+        assert_eq!((crowd.woken(), crowd.take()), (CROWD, vec![1]));
         // Nothing else runs before this test yields.
-        pacer.wake(wakers(CROWD));
-        pacer.wake(wakers(CROWD));
-        assert_eq!(woken(), CROWD);
+        pacer.deliver(crowd.change(2));
+        pacer.deliver(crowd.change(3));
+        assert_eq!((crowd.woken(), crowd.take()), (CROWD, vec![]));
         // A few do not wait for the many.
-        pacer.wake(wakers(1));
-        assert_eq!(woken(), CROWD + 1);
-        while woken() < 3 * CROWD + 1 {
+        pacer.deliver(few.change(4));
+        assert_eq!((few.woken(), few.take()), (CROWD - 1, vec![4]));
+        while crowd.woken() < 2 * CROWD {
             tokio::task::yield_now().await;
         }
         assert!(begun.elapsed() >= PAUSE_EACH * u32::try_from(CROWD).expect("small"));
+        assert_eq!(crowd.take(), [2, 3]);
         while Instant::now() < pacer.state.lock().next {
             tokio::task::yield_now().await;
         }
-        pacer.wake(wakers(CROWD));
-        assert_eq!(woken(), 4 * CROWD + 1);
+        pacer.deliver(crowd.change(5));
+        assert_eq!((crowd.woken(), crowd.take()), (3 * CROWD, vec![5]));
     }
 
     #[test]

@@ -1,18 +1,16 @@
 //! The watchers of one cache, found by what they select.
 //!
-//! A watcher of one key, or of one indexed field value, is asked only about events that can concern
-//! it; the rest are grouped by key prefix.
+//! Those that select the same are a group. A group of one key, or of one indexed field value, is asked
+//! only about events that can concern it; the rest are kept by key prefix.
+use super::group::Group;
 use super::watch::{Change, End, Filter, Forms, Queue, Scope};
 use foldhash::fast::RandomState;
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::task::Waker;
 
-type Slots = Vec<(u64, Arc<Queue>)>;
-
-/// Where a watcher is kept.
+/// Where a group is kept.
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub(super) enum Place {
+enum Place {
     Key(Box<str>),
     Value(usize, Box<str>),
     /// A prefix that ends in `/`.
@@ -22,17 +20,16 @@ pub(super) enum Place {
 
 pub(super) struct Registry {
     indexed: Vec<usize>,
-    next_id: u64,
     count: usize,
-    places: HashMap<Place, Slots, RandomState>,
+    places: HashMap<Place, Vec<Arc<Group>>, RandomState>,
 }
 
 impl Registry {
     pub(super) fn new(indexed: Vec<usize>) -> Registry {
-        Registry { indexed, next_id: 0, count: 0, places: HashMap::default() }
+        Registry { indexed, count: 0, places: HashMap::default() }
     }
 
-    pub(super) fn place_of(&self, filter: &Filter) -> Place {
+    fn place_of(&self, filter: &Filter) -> Place {
         match (&filter.scope, &filter.index) {
             (Scope::Key(key), _) => Place::Key(key.clone()),
             (_, Some((position, value))) if self.indexed.contains(position) => Place::Value(*position, value.clone()),
@@ -41,21 +38,32 @@ impl Registry {
         }
     }
 
-    pub(super) fn insert(&mut self, place: Place, queue: Arc<Queue>) -> u64 {
-        self.next_id += 1;
+    /// The group it joined.
+    pub(super) fn insert(&mut self, filter: Filter, queue: Arc<Queue>) -> Arc<Group> {
         self.count += 1;
-        self.places.entry(place).or_default().push((self.next_id, queue));
-        self.next_id
+        let groups = self.places.entry(self.place_of(&filter)).or_default();
+        let group = match groups.iter().find(|group| group.filter == filter) {
+            Some(group) => group.clone(),
+            None => {
+                let group = Group::new(filter);
+                groups.push(group.clone());
+                group
+            }
+        };
+        group.join(queue);
+        group
     }
 
-    pub(super) fn remove(&mut self, place: &Place, id: u64) {
-        let Some(slots) = self.places.get_mut(place) else { return };
-        if let Some(at) = slots.iter().position(|(found, _)| *found == id) {
-            slots.swap_remove(at);
-            self.count -= 1;
+    pub(super) fn remove(&mut self, group: &Arc<Group>, queue: &Arc<Queue>) {
+        self.count -= 1;
+        if group.leave(queue) {
+            return;
         }
-        if slots.is_empty() {
-            self.places.remove(place);
+        let place = self.place_of(&group.filter);
+        let Some(groups) = self.places.get_mut(&place) else { return };
+        groups.retain(|found| !Arc::ptr_eq(found, group));
+        if groups.is_empty() {
+            self.places.remove(&place);
         }
     }
 
@@ -64,28 +72,25 @@ impl Registry {
     }
 
     pub(super) fn end_all(&mut self, end: End) {
-        for (_, queue) in self.places.values().flatten() {
-            queue.end(end);
+        for group in self.places.values().flatten() {
+            group.end(end);
         }
     }
 
-    /// Queue the changes for everyone concerned; the wakers are to be woken afterwards, once each.
-    pub(super) fn dispatch(&self, changes: &[Arc<Change>]) -> Vec<Waker> {
-        let mut wakers = Vec::new();
+    /// Offers the changes to everyone concerned. What became due with them is to be delivered to afterwards.
+    pub(super) fn dispatch(&self, changes: &[Arc<Change>]) -> Vec<Arc<Group>> {
+        let mut due = Vec::new();
         if self.count == 0 {
-            return wakers;
+            return due;
         }
         for change in changes {
             let forms = Forms::default();
             let key = change.key();
             // What is found under the key or a folder of it is known to be in scope.
-            let mut offer = |slots: Option<&Slots>, in_scope: bool| {
-                for (_, queue) in slots.into_iter().flatten().filter(|(_, queue)| queue.after < change.revision) {
-                    if !in_scope && !queue.filter.in_scope(key) {
-                        continue;
-                    }
-                    if let Some(event) = change.seen_by(&queue.filter, &forms) {
-                        wakers.extend(queue.push(event));
+            let mut offer = |groups: Option<&Vec<Arc<Group>>>, in_scope: bool| {
+                for group in groups.into_iter().flatten() {
+                    if (in_scope || group.filter.in_scope(key)) && group.offer(change, &forms) {
+                        due.push(group.clone());
                     }
                 }
             };
@@ -106,6 +111,6 @@ impl Registry {
                 offer(new.and_then(|new| self.places.get(&Place::Value(*position, new))), false);
             }
         }
-        wakers
+        due
     }
 }

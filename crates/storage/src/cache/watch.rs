@@ -1,11 +1,13 @@
-//! Watch events, what a watcher selects, and the bounded queue between the cache and one watcher.
+//! Watch events, what a watcher selects, and the bounded queue before one watcher.
 //!
 //! Selection has the API's meaning: an object that starts to match is ADDED for that watcher, one
 //! that stops matching is DELETED, with its last matching state under the version of the change.
 //! Source: Kubernetes API concepts, "Efficient detection of changes".
+use super::batch::Batch;
 use super::entry::Entry;
+use super::group::Group;
 use crate::Revision;
-use bytes::Bytes;
+use bytes::{BufMut, Bytes, BytesMut};
 use parking_lot::Mutex;
 use std::cell::OnceCell;
 use std::collections::VecDeque;
@@ -54,12 +56,18 @@ impl WatchEvent {
 
     /// `{"type":"MODIFIED","object":{…}}` and a newline; built by whoever asks first.
     pub fn frame(&self) -> &Bytes {
-        let build = || {
-            let parts: [&[u8]; 5] =
-                [b"{\"type\":\"", self.kind.as_str().as_bytes(), b"\",\"object\":", &self.entry.json, b"}\n"];
-            Bytes::from(parts.concat())
-        };
-        self.frame.get_or_init(build)
+        self.frame.get_or_init(|| Bytes::from(self.frame_parts().concat()))
+    }
+
+    /// Appends [`WatchEvent::frame`].
+    pub(super) fn put_frame(&self, out: &mut BytesMut) {
+        for part in self.frame_parts() {
+            out.put_slice(part);
+        }
+    }
+
+    fn frame_parts(&self) -> [&[u8]; 5] {
+        [b"{\"type\":\"", self.kind.as_str().as_bytes(), b"\",\"object\":", &self.entry.json, b"}\n"]
     }
 
     /// The frame in the one other encoding there is, built by whoever asks first: everybody who asks builds
@@ -75,15 +83,25 @@ impl std::fmt::Debug for WatchEvent {
     }
 }
 
-type Matcher = Box<dyn Fn(&Entry) -> bool + Send + Sync>;
+struct Matcher {
+    text: Box<str>,
+    matches: Box<dyn Fn(&Entry) -> bool + Send + Sync>,
+}
 
-/// What one watcher wants.
+/// What one watcher wants. Two that say the same are equal.
 pub struct Filter {
     pub(super) scope: Scope,
     pub(super) index: Option<(usize, Box<str>)>,
     matcher: Option<Matcher>,
 }
 
+impl PartialEq for Filter {
+    fn eq(&self, other: &Filter) -> bool {
+        (&self.scope, &self.index, self.text()) == (&other.scope, &other.index, other.text())
+    }
+}
+
+#[derive(PartialEq, Eq)]
 pub(super) enum Scope {
     Prefix(Box<str>),
     Key(Box<str>),
@@ -107,10 +125,19 @@ impl Filter {
         self
     }
 
-    /// Only objects for which `matcher` holds, on top of everything else.
-    pub fn matching(mut self, matcher: impl Fn(&Entry) -> bool + Send + Sync + 'static) -> Filter {
-        self.matcher = Some(Box::new(matcher));
+    /// Only objects for which `matches` holds, on top of everything else. `text` says what that is: matchers of one text
+    /// must hold for the same objects, for one is asked on behalf of all.
+    pub fn matching(
+        mut self,
+        text: impl Into<Box<str>>,
+        matches: impl Fn(&Entry) -> bool + Send + Sync + 'static,
+    ) -> Filter {
+        self.matcher = Some(Matcher { text: text.into(), matches: Box::new(matches) });
         self
+    }
+
+    fn text(&self) -> Option<&str> {
+        self.matcher.as_ref().map(|matcher| &*matcher.text)
     }
 
     pub(super) fn in_scope(&self, key: &str) -> bool {
@@ -126,7 +153,7 @@ impl Filter {
 
     fn selects(&self, entry: &Entry) -> bool {
         let indexed = |(position, value): &(usize, Box<str>)| entry.field(*position) == &**value;
-        self.index.as_ref().is_none_or(indexed) && self.matcher.as_ref().is_none_or(|matches| matches(entry))
+        self.index.as_ref().is_none_or(indexed) && self.matcher.as_ref().is_none_or(|matcher| (matcher.matches)(entry))
     }
 }
 
@@ -187,16 +214,31 @@ pub enum End {
 
 #[derive(Default)]
 struct Buffer {
-    events: VecDeque<Arc<WatchEvent>>,
+    batches: VecDeque<Arc<Batch>>,
+    events: usize,
     bytes: usize,
     end: Option<End>,
     waker: Option<Waker>,
 }
 
-/// Between the cache and one watcher.
+impl Buffer {
+    fn push(&mut self, batch: Arc<Batch>) {
+        self.events += batch.len();
+        self.bytes += batch.bytes();
+        self.batches.push_back(batch);
+    }
+
+    fn pop(&mut self) -> Option<Arc<Batch>> {
+        let batch = self.batches.pop_front()?;
+        self.events -= batch.len();
+        self.bytes -= batch.bytes();
+        Some(batch)
+    }
+}
+
+/// Between a group and one watcher of it.
 pub(super) struct Queue {
-    pub filter: Filter,
-    /// Only later changes concern the watcher.
+    /// Only later changes are to come from the group.
     pub after: Revision,
     max_events: usize,
     max_bytes: usize,
@@ -204,30 +246,30 @@ pub(super) struct Queue {
 }
 
 impl Queue {
-    pub(super) fn new(
-        filter: Filter,
-        after: Revision,
-        (max_events, max_bytes): (usize, usize),
-        replay: Vec<Arc<WatchEvent>>,
-    ) -> Queue {
-        let bytes = replay.iter().map(|event| event.entry.json.len()).sum();
-        let buffer = Buffer { events: replay.into(), bytes, ..Buffer::default() };
-        Queue { filter, after, max_events, max_bytes, buffer: Mutex::new(buffer) }
+    /// `replay` is taken whatever its size.
+    pub(super) fn new(after: Revision, (max_events, max_bytes): (usize, usize), replay: Vec<Arc<Batch>>) -> Queue {
+        let mut buffer = Buffer::default();
+        replay.into_iter().for_each(|batch| buffer.push(batch));
+        Queue { after, max_events, max_bytes, buffer: Mutex::new(buffer) }
     }
 
-    /// Returns the waker to wake once the batch is out. A full queue ends the watch.
-    pub(super) fn push(&self, event: Arc<WatchEvent>) -> Option<Waker> {
+    /// A full queue ends the watch. Wakes nobody.
+    pub(super) fn push(&self, batch: Arc<Batch>) {
         let mut buffer = self.buffer.lock();
         if buffer.end.is_some() {
-            return None;
+            return;
         }
-        if buffer.events.len() >= self.max_events || buffer.bytes >= self.max_bytes {
+        if buffer.events >= self.max_events || buffer.bytes >= self.max_bytes {
             buffer.end = Some(End::TooSlow);
         } else {
-            buffer.bytes += event.entry.json.len();
-            buffer.events.push_back(event);
+            buffer.push(batch);
         }
-        buffer.waker.take()
+    }
+
+    /// Who waits, if there is something to wait no longer.
+    pub(super) fn waker_if_due(&self) -> Option<Waker> {
+        let mut buffer = self.buffer.lock();
+        if buffer.batches.is_empty() && buffer.end.is_none() { None } else { buffer.waker.take() }
     }
 
     pub(super) fn end(&self, end: End) {
@@ -245,34 +287,35 @@ impl Queue {
 /// A stream of event batches. Dropping it ends the watch.
 pub struct Watcher {
     queue: Arc<Queue>,
+    group: Arc<Group>,
     clock: watch::Receiver<Revision>,
     yielded: Revision,
     on_drop: Option<Box<dyn FnOnce() + Send + Sync>>,
 }
 
 impl Watcher {
+    /// Everything up to `after` is known to whoever gets it.
     pub(super) fn new(
         queue: Arc<Queue>,
+        group: Arc<Group>,
         clock: watch::Receiver<Revision>,
         after: Revision,
         on_drop: Box<dyn FnOnce() + Send + Sync>,
     ) -> Watcher {
-        Watcher { queue, clock, yielded: after, on_drop: Some(on_drop) }
+        Watcher { queue, group, clock, yielded: after, on_drop: Some(on_drop) }
     }
 
     /// The next events in order, at least one; `None` once ended. Cancel safe.
-    pub async fn next(&mut self) -> Option<Vec<Arc<WatchEvent>>> {
+    pub async fn next(&mut self) -> Option<Arc<Batch>> {
         std::future::poll_fn(|context| self.poll_next(context)).await
     }
 
     /// As [`Watcher::next`].
-    pub fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Vec<Arc<WatchEvent>>>> {
+    pub fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Arc<Batch>>> {
         let mut buffer = self.queue.buffer.lock();
-        if !buffer.events.is_empty() {
-            let batch: Vec<_> = std::mem::take(&mut buffer.events).into();
-            buffer.bytes = 0;
+        if let Some(batch) = buffer.pop() {
             drop(buffer);
-            self.yielded = batch.last().map_or(self.yielded, |event| event.revision().max(self.yielded));
+            self.yielded = self.yielded.max(batch.last());
             return Poll::Ready(Some(batch));
         }
         if buffer.end.is_some() {
@@ -286,10 +329,13 @@ impl Watcher {
 
     /// Every event up to and including this revision has been yielded; what a bookmark may say.
     pub fn revision(&mut self) -> Revision {
-        // Read before looking at the queue: events up to the clock are queued before it moves.
+        // Read before looking at what is underway: events up to the clock are with the group before it moves.
         let clock = *self.clock.borrow();
-        let buffer = self.queue.buffer.lock();
-        if buffer.events.is_empty() && buffer.end.is_none() {
+        let nothing_waits = self.group.at_rest(|nothing_gathered| {
+            let buffer = self.queue.buffer.lock();
+            nothing_gathered && buffer.batches.is_empty() && buffer.end.is_none()
+        });
+        if nothing_waits {
             self.yielded = self.yielded.max(clock);
         }
         self.yielded

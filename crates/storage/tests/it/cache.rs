@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use storage::cache::{
-    Cache, End, EventKind, Extract, Facts, Fields, Filter, Labels, Options, WatchEvent, Watcher, Written,
+    Batch, Cache, End, EventKind, Extract, Facts, Fields, Filter, Labels, Options, WatchEvent, Watcher, Written,
 };
 use storage::embedded::Store;
 use storage::{Backend, Error, Expect, Op, Revision};
@@ -81,14 +81,14 @@ impl Bench {
     }
 }
 
-async fn next(watcher: &mut Watcher) -> Option<Vec<Arc<WatchEvent>>> {
+async fn next(watcher: &mut Watcher) -> Option<Arc<Batch>> {
     tokio::time::timeout(PATIENCE, watcher.next()).await.expect("no event came")
 }
 
 async fn collect(watcher: &mut Watcher, count: usize) -> Vec<Arc<WatchEvent>> {
     let mut events = Vec::new();
     while events.len() < count {
-        events.extend(next(watcher).await.expect("the watch ended"));
+        events.extend_from_slice(&next(watcher).await.expect("the watch ended"));
     }
     events
 }
@@ -161,7 +161,8 @@ async fn a_watcher_sees_objects_begin_and_cease_to_match() {
     let start = bench.cache.revision();
     let on_n1 = || Filter::prefix(PREFIX).index(NODE, "n1");
     let mut indexed = bench.cache.watch(start, on_n1()).unwrap();
-    let mut scanned = bench.cache.watch(start, Filter::prefix(PREFIX).matching(|e| e.field(NODE) == "n1")).unwrap();
+    let mut scanned =
+        bench.cache.watch(start, Filter::prefix(PREFIX).matching("n1", |e| e.field(NODE) == "n1")).unwrap();
     bench.put("d", "p", "x", "").await;
     let bound = bench.put("d", "p", "x", "n1").await;
     bench.put("d", "p", "y", "n1").await;
@@ -195,7 +196,7 @@ async fn watchers_of_the_same_event_share_its_bytes() {
     bench.put("e", "p", "x", "n").await;
     let mut frames = Vec::new();
     for watcher in &mut watchers {
-        frames.push(collect(watcher, 1).await[0].frame().clone());
+        frames.push(next(watcher).await.unwrap().frames().clone());
     }
     assert!(frames.iter().all(|frame| frame.as_ptr() == frames[0].as_ptr()));
 }
@@ -208,7 +209,7 @@ async fn history_and_buffers_are_bounded() {
     for number in 0..8 {
         bench.put("d", &number.to_string(), "x", "n").await;
     }
-    assert_eq!(next(&mut slow).await.unwrap().len(), 3, "what was queued is still delivered");
+    assert_eq!(collect(&mut slow, 3).await.len(), 3, "what was queued is still delivered");
     assert!(next(&mut slow).await.is_none());
     assert_eq!(slow.end(), Some(End::TooSlow));
     let late = bench.cache.watch(start, Filter::prefix(PREFIX));
@@ -322,7 +323,7 @@ impl Wanted {
             Wanted::Node(node) => Filter::prefix(PREFIX).index(NODE, &node.to_string()),
             Wanted::App(app) => {
                 let app = app.to_string();
-                Filter::prefix(PREFIX).matching(move |entry| entry.labels().get("app") == Some(&app))
+                Filter::prefix(PREFIX).matching(app.clone(), move |entry| entry.labels().get("app") == Some(&app))
             }
         }
     }
@@ -392,9 +393,26 @@ struct Watching {
     filter: Wanted,
     watcher: Watcher,
     seen: Vec<Seen>,
+    /// They select the same and take nothing.
+    _crowd: Vec<Watcher>,
 }
 
-async fn against_the_model(steps: Vec<Step>) {
+impl Watching {
+    fn take(&mut self) {
+        while let Some(Some(batch)) = futures::FutureExt::now_or_never(self.watcher.next()) {
+            self.note(&batch);
+        }
+    }
+
+    fn note(&mut self, batch: &Batch) {
+        let frames: Vec<_> = batch.iter().map(|event| event.frame().clone()).collect();
+        assert_eq!(batch.frames(), &frames.concat());
+        self.seen.extend(batch.iter().map(|event| seen(event)));
+    }
+}
+
+/// Each watcher is in a crowd of this many others.
+async fn against_the_model(steps: Vec<Step>, crowd: usize) {
     let bench = bench(Options::default()).await;
     let mut model: BTreeMap<u8, Pod> = BTreeMap::new();
     let mut history: Vec<Happened> = Vec::new();
@@ -415,24 +433,27 @@ async fn against_the_model(steps: Vec<Step>) {
             }
             Step::Watch { back, filter } => {
                 let after = history.iter().rev().nth(back).map_or(start, |(revision, ..)| *revision);
-                let watcher = bench.cache.watch(after, filter.filter()).unwrap();
-                watching.push(Watching { after, filter, watcher, seen: Vec::new() });
+                let open = || bench.cache.watch(after, filter.filter()).unwrap();
+                let (watcher, _crowd) = (open(), (0..crowd).map(|_| open()).collect());
+                watching.push(Watching { after, filter, watcher, seen: Vec::new(), _crowd });
             }
             Step::Poll { watcher } => {
                 let count = watching.len().max(1);
-                if let Some(one) = watching.get_mut(watcher % count)
-                    && let Some(Some(batch)) = futures::FutureExt::now_or_never(one.watcher.next())
-                {
-                    one.seen.extend(batch.iter().map(|event| seen(event)));
+                if let Some(one) = watching.get_mut(watcher % count) {
+                    one.take();
                 }
             }
         }
     }
     for one in &mut watching {
-        while let Some(Some(batch)) = futures::FutureExt::now_or_never(one.watcher.next()) {
-            one.seen.extend(batch.iter().map(|event| seen(event)));
+        let expected = expected(&history, one.after, &one.filter);
+        one.take();
+        while crowd > 0 && one.seen.len() < expected.len() {
+            assert!(one.watcher.revision() < bench.cache.revision(), "a bookmark would lie");
+            let batch = next(&mut one.watcher).await.unwrap();
+            one.note(&batch);
         }
-        assert_eq!(one.seen, expected(&history, one.after, &one.filter), "{:?} after {}", one.filter, one.after);
+        assert_eq!(one.seen, expected, "{:?} after {}", one.filter, one.after);
         assert_eq!(one.watcher.revision(), bench.cache.revision());
         // The state it began with plus what it saw is the state now.
         let began = bench.cache.snapshot_at(one.after).await.unwrap();
@@ -458,11 +479,23 @@ async fn against_the_model(steps: Vec<Step>) {
     }
 }
 
+fn run_against_the_model(steps: Vec<Step>, crowd: usize) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(against_the_model(steps, crowd));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
     #[test]
     fn every_watcher_sees_each_matching_event_once_and_in_order(steps in prop::collection::vec(step(), 1..120)) {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(against_the_model(steps));
+        run_against_the_model(steps, 0);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+    #[test]
+    fn so_does_each_of_a_crowd(steps in prop::collection::vec(step(), 1..120)) {
+        run_against_the_model(steps, 80);
     }
 }
