@@ -3,7 +3,8 @@
 //!
 //! They serve all clusters of a machine, and the plugin itself never takes them away. A chain is deleted, not emptied:
 //! where somebody has just added a port to it, the kernel refuses the whole transaction.
-use crate::{Error, nft};
+use crate::Error;
+use nft::Nft;
 use serde_json::Value;
 use std::fmt::Write;
 
@@ -17,9 +18,9 @@ const PORTS: &str = "CNI-HOSTPORT-DNAT";
 /// # Errors
 /// `nft` cannot be run, or the kernel refuses.
 pub(crate) async fn tear_down() -> Result<(), Error> {
-    let mut found = false;
+    let (nft, mut found) = (Nft::default(), false);
     for family in ["ip", "ip6"] {
-        let Some(listing) = nft::list(family, TABLE).await? else { continue };
+        let Some(listing) = nft.table(family, TABLE).await? else { continue };
         let mut script = leftovers(family, &listing);
         if script.is_empty() && found && is_bare(&listing) {
             // The plugin makes it with the other, and may have put nothing in it.
@@ -27,7 +28,7 @@ pub(crate) async fn tear_down() -> Result<(), Error> {
         }
         if !script.is_empty() {
             found = true;
-            nft::apply(&script).await?;
+            nft.apply(&script).await?;
         }
     }
     Ok(())

@@ -8,7 +8,6 @@ pub mod cidr;
 mod cni;
 mod host_ports;
 mod masquerade;
-mod nft;
 
 use cidr::Cidr;
 use client::Connection;
@@ -49,8 +48,8 @@ pub enum Error {
     Netlink(std::io::Error),
     #[error("{path}: {source}")]
     File { path: PathBuf, source: std::io::Error },
-    #[error("nft: {0}")]
-    Nft(String),
+    #[error(transparent)]
+    Nft(#[from] nft::Error),
     #[error("stopped before the node had a pod CIDR")]
     Stopped,
 }

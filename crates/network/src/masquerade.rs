@@ -1,5 +1,6 @@
 //! Pods that speak to the world outside do so with the node's address.
-use crate::{Error, cidr::Cidr, nft};
+use crate::{Error, cidr::Cidr};
+use nft::Nft;
 
 fn rules(table: &str, subnet: Cidr, cluster: Cidr) -> String {
     // Created, emptied and filled in one transaction: no packet sees it half done.
@@ -18,11 +19,11 @@ fn rules(table: &str, subnet: Cidr, cluster: Cidr) -> String {
 pub(crate) async fn ensure(table: &str, subnet: Cidr, cluster: Cidr) -> Result<(), Error> {
     let forward = "/proc/sys/net/ipv4/ip_forward";
     std::fs::write(forward, "1").map_err(|source| Error::File { path: forward.into(), source })?;
-    nft::apply(&rules(table, subnet, cluster)).await
+    Ok(Nft::default().apply(&rules(table, subnet, cluster)).await?)
 }
 
 pub(crate) async fn remove(table: &str) -> Result<(), Error> {
-    nft::apply(&format!("add table ip {table}\ndelete table ip {table}\n")).await
+    Ok(Nft::default().delete_table("ip", table).await?)
 }
 
 /// Whether nftables works here.
@@ -30,5 +31,5 @@ pub(crate) async fn remove(table: &str) -> Result<(), Error> {
 /// # Errors
 /// What `nft` says when it does not.
 pub async fn supported() -> Result<(), Error> {
-    nft::apply("add table ip ferrokube-probe\ndelete table ip ferrokube-probe\n").await
+    Ok(Nft::default().delete_table("ip", "ferrokube-probe").await?)
 }

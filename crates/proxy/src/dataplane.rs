@@ -1,11 +1,11 @@
 //! The tables of both families in the kernel: changes, repair, removal.
 use crate::{
     model::Family,
-    nft::{Error, Nft},
     ruleset::Rules,
     table::{Options, Table},
 };
 use client::Key;
+use nft::{Error, Nft};
 use tokio::time::Instant;
 
 /// The tables, and whether the kernel has what we think it has.
@@ -63,7 +63,9 @@ impl Dataplane {
     pub async fn check(&mut self) -> bool {
         for table in &self.tables {
             let options = table.options();
-            if !self.nft.has_table(options.family.keyword(), &options.name).await {
+            // Its heart: the chain that leads to the services.
+            let services = self.nft.chain(options.family.keyword(), &options.name, "services").await;
+            if !services.is_ok_and(|chain| chain.is_some_and(|text| text.contains("vmap"))) {
                 tracing::warn!(table = options.name, family = options.family.keyword(), "our nftables table is gone");
                 self.dirty = true;
             }

@@ -15,7 +15,6 @@ mod http;
 mod kernel;
 mod metrics;
 pub mod model;
-pub mod nft;
 pub mod plan;
 pub mod ruleset;
 mod run;

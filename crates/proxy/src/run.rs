@@ -10,7 +10,6 @@ use crate::{
     http, kernel,
     metrics::Metrics,
     model::{self, Family, PROXY_NAME_LABEL, SERVICE_NAME_LABEL},
-    nft::{self, Nft},
     plan::{self, Facts, LocalDetector},
     table::Options,
 };
@@ -22,6 +21,7 @@ use k8s_openapi::api::{
     discovery::v1::EndpointSlice,
 };
 use kube::Api;
+use nft::Nft;
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Duration};
 use tokio::{net::TcpListener, time::Instant};
 use tokio_util::sync::CancellationToken;

@@ -49,7 +49,7 @@ fn dependencies_go_strictly_downward() {
     for (name, this) in &crates {
         for used in &this.uses {
             let below = crates[used].layer;
-            // Layer 3 holds what stands beside each other: storage, client, pki, telemetry, cri.
+            // Layer 3 holds what stands beside each other: storage, client, pki, telemetry, cri, nft.
             assert!(below < this.layer, "{name} (layer {}) uses {used} (layer {below})", this.layer);
         }
     }

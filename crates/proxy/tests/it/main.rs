@@ -7,10 +7,10 @@ mod namespace;
 use client::Key;
 use k8s_openapi::api::{core::v1::Service, discovery::v1::EndpointSlice};
 use namespace::{Network, reason_to_skip};
+use nft::Nft;
 use proxy::{
     dataplane::{self, Dataplane},
     model::Family,
-    nft::Nft,
     plan::{Facts, LocalDetector, node_port_addresses, plan},
     ruleset::Rules,
     table::Options,

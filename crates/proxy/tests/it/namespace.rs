@@ -1,5 +1,5 @@
 //! A node and a pod as network namespaces with a cable between them; gone when the value is dropped.
-use proxy::nft::Nft;
+use nft::Nft;
 use std::{
     fs::File,
     io,
