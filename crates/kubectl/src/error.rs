@@ -59,6 +59,17 @@ impl Error {
         }
     }
 
+    /// The words of a command do not fit; upstream's `UsageErrorf`.
+    pub fn usage(command: &str, message: impl std::fmt::Display) -> Self {
+        Error::message(format!("{message}\nSee 'kubectl {command} -h' for help and examples"))
+    }
+
+    /// The same for an error that has its message already.
+    #[must_use]
+    pub fn with_usage(self, command: &str) -> Self {
+        Error::usage(command, self.bare())
+    }
+
     /// Say during which work on which file it happened: `error when creating "web.yaml": …`.
     #[must_use]
     pub fn during(self, verb: &str, source: Option<&str>) -> Self {

@@ -1,6 +1,7 @@
 //! Flags that every command takes: which cluster, which user, which namespace.
 use crate::Error;
 use clap::{Arg, ArgAction, ArgMatches, Command};
+use std::time::Duration;
 
 /// (name, short form, default as help prints it, what it does), sorted by name.
 const FLAGS: [(&str, Option<char>, &str, &str); 27] = [
@@ -109,14 +110,64 @@ pub fn boolean(arg: Arg) -> Arg {
     arg.num_args(0..=1).require_equals(true).default_missing_value("true").value_parser(parse_bool)
 }
 
-/// A flag that takes Go's durations, `1h30m`, negative ones too.
+/// A duration as Go has them: it may lie below zero.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Span {
+    below_zero: bool,
+    length: Duration,
+}
+
+impl Span {
+    fn parse(text: &str) -> Result<Span, String> {
+        let (is_negative, length) = match text.strip_prefix('-') {
+            Some(length) => (true, length),
+            None => (false, text),
+        };
+        let length = apimachinery::duration::parse(length).map_err(|why| why.to_string())?;
+        Ok(Span { below_zero: is_negative && !length.is_zero(), length })
+    }
+
+    pub fn is_below_zero(self) -> bool {
+        self.below_zero
+    }
+
+    pub fn is_zero(self) -> bool {
+        self.length.is_zero()
+    }
+
+    /// None at all for one below zero.
+    pub fn length(self) -> Duration {
+        if self.below_zero { Duration::ZERO } else { self.length }
+    }
+}
+
+/// A flag that takes Go's durations, `1h30m`, negative ones too: for [`span`].
 pub fn duration(arg: Arg) -> Arg {
-    arg.allow_hyphen_values(true).value_parser(|text: &str| {
-        match apimachinery::duration::parse(text.strip_prefix('-').unwrap_or(text)) {
-            Ok(_) => Ok(text.to_owned()),
-            Err(why) => Err(why.to_string()),
-        }
-    })
+    arg.allow_hyphen_values(true).value_parser(Span::parse)
+}
+
+/// What [`duration`] took; zero when the flag was not given.
+pub fn span(matches: &ArgMatches, name: &str) -> Span {
+    matches.get_one(name).copied().unwrap_or_default()
+}
+
+/// `--pod-running-timeout`, for [`patience`].
+pub fn pod_running_timeout(default: &'static str) -> Arg {
+    duration(Arg::new("pod-running-timeout"))
+        .long("pod-running-timeout")
+        .default_value(default)
+        .help("The length of time (like 5s, 2m, or 3h, higher than zero) to wait until at least one pod is running")
+}
+
+/// For how long to wait for a pod.
+///
+/// # Errors
+/// No time at all, in upstream's words.
+pub fn patience(matches: &ArgMatches) -> crate::Result<Duration> {
+    match span(matches, "pod-running-timeout").length() {
+        Duration::ZERO => Err(Error::message("--pod-running-timeout must be higher than zero")),
+        patience => Ok(patience),
+    }
 }
 
 /// `pattern=N` between commas. The patterns are of files; of ours, `http` alone logs.
@@ -201,6 +252,29 @@ impl Global {
                 let general = deepest.try_get_one::<u8>("v").ok().flatten().copied().unwrap_or(0);
                 of_http.fold(general, u8::max)
             },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_are_durations_of_go_with_a_sign() {
+        let span =
+            |text| Span::parse(text).map(|span| (span.is_below_zero(), span.is_zero(), span.length().as_millis()));
+        let cases = [
+            ("1m30s", Ok((false, false, 90_000))),
+            ("-1m30s", Ok((true, false, 0))),
+            ("0", Ok((false, true, 0))),
+            ("-0s", Ok((false, true, 0))),
+            ("--1s", Err(())),
+            ("-", Err(())),
+            ("1", Err(())),
+        ];
+        for (text, want) in cases {
+            assert_eq!(span(text).map_err(drop), want, "{text}");
         }
     }
 }

@@ -5,6 +5,7 @@ use crate::{
     select::{self, Target},
 };
 use serde_json::Value;
+use std::time::Duration;
 
 const DEFAULT_CONTAINER: &str = "kubectl.kubernetes.io/default-container";
 
@@ -24,14 +25,35 @@ fn selector(object: &Value) -> Option<String> {
     }
 }
 
+/// As long as a workload has no pods yet, they are looked for again after this.
+const LOOK_AGAIN: Duration = Duration::from_millis(250);
+
 /// One pod for a target, the one most likely to serve: running and ready first, then the oldest.
 ///
 /// # Errors
-/// There is none.
-pub async fn one(context: &Context, word: &str) -> Result<Value> {
-    let mut found = all(context, word, "attach to").await?;
+/// As [`some`].
+pub async fn one(context: &Context, word: &str, patience: Duration) -> Result<Value> {
+    let mut found = some(context, word, "attach to", patience).await?;
     sort(&mut found);
     found.into_iter().next().ok_or_else(|| Error::message(format!("no pods found for {word}")))
+}
+
+/// The pods for a word, as soon as there is one.
+///
+/// # Errors
+/// As [`all`], or there is none in time.
+pub async fn some(context: &Context, word: &str, purpose: &str, patience: Duration) -> Result<Vec<Value>> {
+    let found = async {
+        loop {
+            let found = all(context, word, purpose).await?;
+            if !found.is_empty() {
+                return Ok(found);
+            }
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    };
+    let found = tokio::time::timeout(patience, found).await;
+    found.unwrap_or_else(|_| Err(Error::message("timed out waiting for the condition")))
 }
 
 /// The pods most likely to serve come first: placed, running, ready, ready for longer, restarted, older.
@@ -59,8 +81,8 @@ pub fn sort(found: &mut [Value]) {
 /// All pods for a word. `purpose` is what they are wanted for: `attach to`, `get the logs from`.
 ///
 /// # Errors
-/// It is unknown, or selects no pods.
-pub async fn all(context: &Context, word: &str, purpose: &str) -> Result<Vec<Value>> {
+/// It is unknown, or no workload.
+async fn all(context: &Context, word: &str, purpose: &str) -> Result<Vec<Value>> {
     let word = if word.contains('/') { word.to_owned() } else { format!("pods/{word}") };
     let targets = select::from_words(context, &[word], false).await?;
     let Some(target) = targets.first() else { return Err(Error::message("expected a pod")) };

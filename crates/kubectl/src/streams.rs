@@ -1,7 +1,7 @@
 //! Standard streams of a container: `exec`, `attach` and `run -it`, over WebSocket.
 use crate::{
     Context, Error, Result, pods,
-    select::{self, flag, text},
+    select::{self, flag},
 };
 use clap::ArgMatches;
 use k8s_openapi::{api::core::v1::Pod, apimachinery::pkg::apis::meta::v1::Status};
@@ -225,21 +225,13 @@ fn ended(status: Option<Status>) -> Result<()> {
     }
 }
 
-/// `--pod-running-timeout`.
-///
-/// # Errors
-/// It is no duration.
-pub fn patience(matches: &ArgMatches) -> Result<Duration> {
-    apimachinery::duration::parse(&text(matches, "pod-running-timeout")).map_err(|e| Error::message(e.to_string()))
-}
-
 /// `kubectl run --attach`: wait for the pod, then attach; if it has ended already, its log says what it did.
 ///
 /// # Errors
 /// It does not run in time, or as [`attach`].
 pub async fn attach_when_running(context: &Context, matches: &ArgMatches, pod: &Value) -> Result<()> {
     let target = select::of_object(context, pod).await?;
-    let patience = patience(matches)?;
+    let patience = crate::global::patience(matches).map_err(|error| error.with_usage("run"))?;
     let api = context.api().await?;
     let seen = async {
         loop {

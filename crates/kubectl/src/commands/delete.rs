@@ -142,8 +142,7 @@ impl<'a> Call<'a> {
         if grace >= 0 {
             options["gracePeriodSeconds"] = json!(grace);
         }
-        let timeout =
-            apimachinery::duration::parse(&text(matches, "timeout")).map_err(|e| Error::message(e.to_string()))?;
+        let timeout = crate::global::span(matches, "timeout");
         Ok(Call {
             context,
             matches,
@@ -152,7 +151,7 @@ impl<'a> Call<'a> {
             ignore_not_found: flag(matches, "ignore-not-found"),
             force,
             options,
-            deadline: (!timeout.is_zero()).then(|| Instant::now() + timeout),
+            deadline: (!timeout.is_zero()).then(|| Instant::now() + timeout.length()),
         })
     }
 

@@ -39,9 +39,7 @@ fn switch(name: &'static str, help: &'static str) -> Arg {
 async fn nodes(context: &Context, matches: &ArgMatches, command: &str) -> Result<Vec<Target>> {
     let (names, labels) = (words(matches, "words"), text(matches, "selector"));
     if names.is_empty() && labels.is_empty() {
-        return Err(Error::message(format!(
-            "USAGE: {command} NODE [flags]\nSee 'kubectl {command} -h' for help and examples"
-        )));
+        return Err(Error::usage(command, format!("USAGE: {command} NODE [flags]")));
     }
     if !names.is_empty() && !labels.is_empty() {
         return Err(Error::message("error: cannot specify both a node name and a --selector option"));
@@ -116,9 +114,8 @@ impl Command for Drain {
 
     async fn run(&self, context: &Context, matches: &ArgMatches) -> Result<()> {
         let writer = Writer::new(context, matches, "kubectl-drain")?;
-        let patience =
-            apimachinery::duration::parse(&text(matches, "timeout")).map_err(|e| Error::message(e.to_string()))?;
-        let deadline = (!patience.is_zero()).then(|| Instant::now() + patience);
+        let patience = crate::global::span(matches, "timeout");
+        let deadline = (!patience.is_zero()).then(|| Instant::now() + patience.length());
         let targets = nodes(context, matches, "drain").await?;
         for target in &targets {
             cordon(&writer, target, true).await?;

@@ -26,12 +26,7 @@ fn flags(words: Words) -> Words {
                 .default_value("false")
                 .help("Only print output from the remote session"),
         )
-        .arg(
-            crate::global::duration(Arg::new("pod-running-timeout"))
-                .long("pod-running-timeout")
-                .default_value("1m0s")
-                .help("The length of time to wait until at least one pod is running"),
-        )
+        .arg(crate::global::pod_running_timeout("1m0s"))
 }
 
 #[async_trait]
@@ -45,7 +40,7 @@ impl Command for Exec {
 
     async fn run(&self, context: &Context, matches: &ArgMatches) -> Result<()> {
         let command = words(matches, "command");
-        check_patience(matches, "exec")?;
+        let patience = crate::global::patience(matches).map_err(|error| error.with_usage("exec"))?;
         if command.is_empty() {
             return Err(Error::message("you must specify at least one command for the container"));
         }
@@ -56,7 +51,7 @@ impl Command for Exec {
             }
             None => text(matches, "pod"),
         };
-        let pod = pods::one(context, &word).await?;
+        let pod = pods::one(context, &word, patience).await?;
         if let Some(phase @ ("Succeeded" | "Failed")) = pod["status"]["phase"].as_str() {
             return Err(Error::message(format!(
                 "cannot exec into a container in a completed pod; current phase is {phase}"
@@ -94,8 +89,8 @@ impl Command for Attach {
                 )));
             }
         };
-        check_patience(matches, "attach")?;
-        let pod = pods::one(context, &word).await?;
+        let patience = crate::global::patience(matches).map_err(|error| error.with_usage("attach"))?;
+        let pod = pods::one(context, &word, patience).await?;
         let asked = text(matches, "container");
         if let Some(phase @ ("Succeeded" | "Failed")) = pod["status"]["phase"].as_str() {
             return Err(Error::message(format!(
@@ -105,17 +100,6 @@ impl Command for Attach {
         let wanted = Streams { stdin: flag(matches, "stdin"), tty: flag(matches, "tty") };
         streams::attach_to(context, &pod, &asked, wanted, flag(matches, "quiet")).await
     }
-}
-
-/// # Errors
-/// There is no time at all to wait for the pod.
-fn check_patience(matches: &ArgMatches, command: &str) -> Result<()> {
-    let patience = apimachinery::duration::parse(&text(matches, "pod-running-timeout"));
-    if patience.is_ok_and(|patience| patience.is_zero()) {
-        let help = format!("See 'kubectl {command} -h' for help and examples");
-        return Err(Error::message(format!("--pod-running-timeout must be higher than zero\n{help}")));
-    }
-    Ok(())
 }
 
 fn place(pod: &serde_json::Value) -> (&str, &str) {

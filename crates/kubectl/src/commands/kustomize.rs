@@ -32,9 +32,7 @@ impl Command for Kustomize {
             [] => ".".to_owned(),
             [one] => one.clone(),
             _ => {
-                return Err(Error::message(
-                    "specify one path to kustomization.yaml\nSee 'kubectl kustomize -h' for help and examples",
-                ));
+                return Err(Error::usage("kustomize", "specify one path to kustomization.yaml"));
             }
         };
         let restrict = match text(matches, "load-restrictor").as_str() {

@@ -76,21 +76,21 @@ impl Command for Logs {
                     .help("Maximum number of concurrent logs to follow when using by a selector."),
             )
             .arg(select::selector())
+            .arg(crate::global::pod_running_timeout("20s"))
     }
 
     async fn run(&self, context: &Context, matches: &ArgMatches) -> Result<()> {
         let (word, selector) = (text(matches, "pod"), text(matches, "selector"));
-        let found = match (word.is_empty(), selector.is_empty()) {
-            (true, true) => {
-                return Err(Error::message(format!("{USAGE}\nSee 'kubectl logs -h' for help and examples")));
-            }
-            (false, false) => {
-                return Err(Error::message(
-                    "only a selector (-l) or a POD name is allowed\nSee 'kubectl logs -h' for help and examples",
-                ));
-            }
-            (true, false) => pods::by_labels(context, Some(&context.namespace().await?), &selector).await?,
-            (false, true) => named(context, matches, &word).await?,
+        match (word.is_empty(), selector.is_empty()) {
+            (true, true) => return Err(Error::usage("logs", USAGE)),
+            (false, false) => return Err(Error::usage("logs", "only a selector (-l) or a POD name is allowed")),
+            _ => {}
+        }
+        let patience = crate::global::patience(matches)?;
+        let found = if word.is_empty() {
+            pods::by_labels(context, Some(&context.namespace().await?), &selector).await?
+        } else {
+            named(context, matches, &word, patience).await?
         };
         if found.is_empty() {
             eprintln!("No resources found in {} namespace.", context.namespace().await?);
@@ -119,9 +119,9 @@ impl Command for Logs {
 }
 
 /// The pod that a word means, or all of them; which one of several was chosen is told.
-async fn named(context: &Context, matches: &ArgMatches, word: &str) -> Result<Vec<Value>> {
+async fn named(context: &Context, matches: &ArgMatches, word: &str, patience: Duration) -> Result<Vec<Value>> {
     let namespace = context.namespace().await?;
-    let mut found = pods::all(context, word, "get the logs from").await.map_err(|error| match error {
+    let mut found = pods::some(context, word, "get the logs from", patience).await.map_err(|error| match error {
         Error::Server(status) => Error::message(format!(
             "error from server ({}): {} in namespace \"{namespace}\"",
             status.reason, status.message
@@ -137,9 +137,6 @@ async fn named(context: &Context, matches: &ArgMatches, word: &str) -> Result<Ve
         eprintln!("Found {} pods, using pod/{name}", found.len());
     }
     found.truncate(1);
-    if found.is_empty() {
-        return Err(Error::message(format!("no pods found for {word}")));
-    }
     Ok(found)
 }
 
@@ -205,18 +202,15 @@ impl Query {
             }
             query.push(("limitBytes", limit.to_string()));
         }
-        let (since, since_time) = (text(matches, "since"), text(matches, "since-time"));
-        if !since.is_empty() && !since_time.is_empty() {
+        let (since, since_time) = (crate::global::span(matches, "since"), text(matches, "since-time"));
+        if !since.is_zero() && !since_time.is_empty() {
             return Err(Error::message("at most one of `sinceTime` or `sinceSeconds` may be specified"));
         }
-        let (negative, since) = (since.starts_with('-'), since.trim_start_matches('-'));
-        let since = apimachinery::duration::parse(if since.is_empty() { "0" } else { since })
-            .map_err(|e| Error::message(e.to_string()))?;
-        if negative && !since.is_zero() {
+        if since.is_below_zero() {
             return Err(Error::message("--since must be greater than 0"));
         }
         if !since.is_zero() {
-            let seconds = (since + Duration::from_millis(500)).as_secs();
+            let seconds = (since.length() + Duration::from_millis(500)).as_secs();
             query.push(("sinceSeconds", seconds.to_string()));
         }
         if !since_time.is_empty() {

@@ -2,14 +2,17 @@
 use super::Command;
 use crate::{
     Context, Error, Result, pods,
-    select::{self, text, words},
+    select::{self, words},
 };
 use async_trait::async_trait;
 use clap::{Arg, ArgAction, ArgMatches, Command as Words};
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use serde_json::Value;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    time::Duration,
+};
 use tokio::net::{TcpListener, TcpStream};
 
 pub struct PortForward;
@@ -25,36 +28,26 @@ impl Command for PortForward {
                     "Addresses to listen on (comma separated). Only accepts IP addresses or localhost as a value.",
                 ),
             )
-            .arg(
-                crate::global::duration(Arg::new("pod-running-timeout"))
-                    .long("pod-running-timeout")
-                    .default_value("1m0s")
-                    .help("The length of time to wait until at least one pod is running"),
-            )
+            .arg(crate::global::pod_running_timeout("1m0s"))
     }
 
     async fn run(&self, context: &Context, matches: &ArgMatches) -> Result<()> {
         let given = words(matches, "words");
         let Some((name, specs)) = given.split_first() else {
-            return Err(Error::message(
-                "TYPE/NAME and list of ports are required for port-forward\nSee 'kubectl port-forward -h' for help and examples",
-            ));
+            return Err(Error::usage("port-forward", "TYPE/NAME and list of ports are required for port-forward"));
         };
         if specs.is_empty() {
-            return Err(Error::message(
-                "TYPE/NAME and list of ports are required for port-forward\nSee 'kubectl port-forward -h' for help and examples",
-            ));
+            return Err(Error::usage("port-forward", "TYPE/NAME and list of ports are required for port-forward"));
         }
         let addresses = addresses(&words(matches, "address"))?;
-        let patience = apimachinery::duration::parse(&text(matches, "pod-running-timeout"))
-            .map_err(|e| Error::message(e.to_string()))?;
+        let patience = crate::global::patience(matches).map_err(|error| error.with_usage("port-forward"))?;
         let service = service(context, name).await?;
         if let Some(service) = &service {
             for spec in specs {
                 service_port(halves(spec).1, service)?;
             }
         }
-        let pod = tokio::time::timeout(patience, running(context, name))
+        let pod = tokio::time::timeout(patience, running(context, name, patience))
             .await
             .unwrap_or_else(|_| Err(Error::message("timed out waiting for the condition")))?;
         let [namespace, pod_name] =
@@ -77,11 +70,11 @@ impl Command for PortForward {
 }
 
 /// The pod, once it runs.
-async fn running(context: &Context, name: &str) -> Result<Value> {
+async fn running(context: &Context, name: &str, patience: Duration) -> Result<Value> {
     // A pod that was named itself is not waited for.
     let is_pod = !name.contains('/') || ["pod/", "pods/", "po/"].iter().any(|kind| name.starts_with(kind));
     loop {
-        let pod = pods::one(context, name).await?;
+        let pod = pods::one(context, name, patience).await?;
         match pod["status"]["phase"].as_str() {
             Some("Running") => return Ok(pod),
             Some(phase) if phase != "Pending" || is_pod => {
@@ -89,7 +82,7 @@ async fn running(context: &Context, name: &str) -> Result<Value> {
                     "unable to forward port because pod is not running. Current status={phase}"
                 )));
             }
-            _ => tokio::time::sleep(std::time::Duration::from_millis(500)).await,
+            _ => tokio::time::sleep(Duration::from_millis(500)).await,
         }
     }
 }

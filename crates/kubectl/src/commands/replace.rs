@@ -160,9 +160,8 @@ async fn remove(writer: &Writer<'_>, matches: &ArgMatches, target: &Target) -> R
 
 async fn gone(writer: &Writer<'_>, matches: &ArgMatches, target: &Target) -> Result<()> {
     let api = writer.context.api().await?;
-    let patience =
-        apimachinery::duration::parse(&text(matches, "timeout")).map_err(|e| Error::message(e.to_string()))?;
-    let deadline = Instant::now() + if patience.is_zero() { PATIENCE } else { patience };
+    let patience = crate::global::span(matches, "timeout");
+    let deadline = Instant::now() + if patience.is_zero() { PATIENCE } else { patience.length() };
     loop {
         match api.get(&target.path()).await {
             Err(error) if error.is_not_found() => return Ok(()),

@@ -211,8 +211,7 @@ fn progress(object: &Value, revision: i64) -> Result<(String, bool)> {
 }
 
 async fn status(context: &Context, matches: &ArgMatches, target: &Target) -> Result<()> {
-    let timeout =
-        apimachinery::duration::parse(&text(matches, "timeout")).map_err(|e| Error::message(e.to_string()))?;
+    let timeout = crate::global::span(matches, "timeout").length();
     let revision = matches.get_one::<i64>("revision").copied().unwrap_or(0);
     let follow = async {
         let api = context.api().await?;

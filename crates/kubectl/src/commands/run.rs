@@ -101,12 +101,7 @@ impl Command for Run {
                     .default_value("false")
                     .help("If true, suppress prompt messages."),
             )
-            .arg(
-                crate::global::duration(Arg::new("pod-running-timeout"))
-                    .long("pod-running-timeout")
-                    .default_value("1m0s")
-                    .help("The length of time to wait until at least one pod is running"),
-            )
+            .arg(crate::global::pod_running_timeout("1m0s"))
     }
 
     async fn run(&self, context: &Context, matches: &ArgMatches) -> Result<()> {
@@ -178,7 +173,7 @@ async fn ending(context: &Context, matches: &ArgMatches, pod: &Value) -> Result<
     if restart == "Always" {
         return Ok(());
     }
-    let patience = streams::patience(matches)?;
+    let patience = crate::global::patience(matches).map_err(|error| error.with_usage("run"))?;
     let target = crate::select::of_object(context, pod).await?;
     let api = context.api().await?;
     let end = async {

@@ -74,12 +74,8 @@ impl Command for Scale {
         if wanted.current.is_some_and(|replicas| replicas < 0) {
             return Err(Error::message("The --current-replicas must specify an integer of -1 or greater"));
         }
-        let patience = text(matches, "timeout");
-        let patience = match patience.strip_prefix('-') {
-            Some(_) => Some(Duration::ZERO),
-            None => Some(apimachinery::duration::parse(&patience).map_err(|e| Error::message(e.to_string()))?)
-                .filter(|patience| !patience.is_zero()),
-        };
+        let patience = crate::global::span(matches, "timeout");
+        let patience = (!patience.is_zero()).then(|| patience.length());
         let targets = select::each(context, matches).await?;
         if targets.is_empty() {
             return Err(Error::message("no objects passed to scale"));

@@ -144,7 +144,7 @@ fn parse<'a>(words: impl Iterator<Item = &'a String>) -> Result<(Vec<Spec>, Vec<
 
 /// A word that is no taint.
 fn mistake(text: String) -> Error {
-    Error::message(format!("{text}\nSee 'kubectl taint -h' for help and examples"))
+    Error::usage("taint", text)
 }
 
 /// The new taints, and what to call the change.

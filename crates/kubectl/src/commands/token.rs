@@ -6,6 +6,7 @@ use crate::{
 };
 use clap::{Arg, ArgAction, ArgMatches, Command as Words};
 use serde_json::json;
+use std::time::Duration;
 
 pub fn token_words() -> Words {
     Words::new("token")
@@ -37,10 +38,19 @@ pub fn token_words() -> Words {
 pub async fn create(context: &Context, matches: &ArgMatches) -> Result<()> {
     let format = Format::of(matches)?;
     let name = text(matches, "name");
-    let duration = text(matches, "duration");
-    let seconds = apimachinery::duration::parse(&duration).map_err(|e| Error::message(e.to_string()))?.as_secs();
+    let duration = crate::global::span(matches, "duration");
+    if duration.is_below_zero() {
+        return Err(Error::message("--duration must be greater than or equal to 0"));
+    }
+    let seconds = duration.length().as_secs();
+    if duration.length() > Duration::from_secs(seconds) {
+        return Err(Error::message("--duration cannot be expressed in units less than seconds"));
+    }
     let mut spec = json!({"audiences": null});
     let audiences = words(matches, "audience");
+    if audiences.iter().any(String::is_empty) {
+        return Err(Error::message("--audience must not be an empty string"));
+    }
     if !audiences.is_empty() {
         spec["audiences"] = json!(audiences);
     }
@@ -62,10 +72,10 @@ pub async fn create(context: &Context, matches: &ArgMatches) -> Result<()> {
         if !uid.is_empty() {
             spec["boundObjectRef"]["uid"] = json!(uid);
         }
-    } else if !bound.is_empty() || !uid.is_empty() {
-        return Err(Error::message(
-            "--bound-object-name and --bound-object-uid can only be set if --bound-object-kind is provided",
-        ));
+    } else if let Some((flag, _)) = [("name", &bound), ("uid", &uid)].iter().find(|(_, given)| !given.is_empty()) {
+        return Err(Error::message(format!(
+            "--bound-object-{flag} can only be set if --bound-object-kind is provided"
+        )));
     }
     let request =
         json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "metadata": {}, "spec": spec});

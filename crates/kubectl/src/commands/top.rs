@@ -188,12 +188,10 @@ impl Command for Completion {
             "fish" => Shell::Fish,
             "powershell" => Shell::PowerShell,
             "" => {
-                return Err(Error::message("Shell not specified.\nSee 'kubectl completion -h' for help and examples"));
+                return Err(Error::usage("completion", "Shell not specified."));
             }
             other => {
-                return Err(Error::message(format!(
-                    "Unsupported shell type \"{other}\".\nSee 'kubectl completion -h' for help and examples"
-                )));
+                return Err(Error::usage("completion", format!("Unsupported shell type \"{other}\".")));
             }
         };
         let mut script = Vec::new();

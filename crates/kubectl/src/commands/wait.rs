@@ -129,11 +129,8 @@ impl Command for Wait {
             return Err(Error::message(select::NOTHING_SELECTED));
         }
         let format = crate::printers::Format::of(matches)?;
-        let patience = text(matches, "timeout");
-        let patience = match patience.strip_prefix('-') {
-            Some(_) => FOREVER,
-            None => apimachinery::duration::parse(&patience).map_err(|e| Error::message(e.to_string()))?,
-        };
+        let patience = crate::global::span(matches, "timeout");
+        let patience = if patience.is_below_zero() { FOREVER } else { patience.length() };
         let deadline = Instant::now() + patience;
         for condition in &conditions {
             let until = Until::parse(condition)?;

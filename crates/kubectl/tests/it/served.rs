@@ -44,6 +44,9 @@ fn answer(path: &str) -> Option<Value> {
             json!({"apiVersion": "apps/v1", "kind": "DeploymentList", "metadata": {}, "items": []})
         }
         "/apis/apps/v1/namespaces/default/deployments/web" => deployment,
+        "/api/v1/namespaces/default/pods" => {
+            json!({"apiVersion": "v1", "kind": "PodList", "metadata": {}, "items": []})
+        }
         "/apis/apps/v1/namespaces/default/deployments/web/scale" => {
             json!({"apiVersion": "autoscaling/v1", "kind": "Scale", "metadata": {"name": "web", "resourceVersion": "5"},
                 "spec": {"replicas": 4}, "status": {"replicas": 1}})
@@ -100,7 +103,7 @@ async fn run(line: &str) -> (i32, String, Vec<String>) {
             }
         }
     });
-    let words = line.split(' ').chain(["--kubeconfig=/dev/null", server.as_str()]);
+    let words = ["--kubeconfig=/dev/null", server.as_str()].into_iter().chain(line.split(' '));
     let sink = Sink::default();
     let code = kubectl::run(words.map(OsString::from).collect(), Box::new(sink.clone())).await;
     served.abort();
@@ -167,4 +170,30 @@ async fn scaling_holds_to_its_conditions_and_waits() {
         let methods: Vec<&str> = asked.iter().filter_map(|line| line.strip_suffix(&scale)).collect();
         assert_eq!(methods, want, "{flags}");
     }
+}
+
+#[tokio::test]
+async fn a_workload_without_pods_is_waited_for() {
+    for command in ["logs deploy/web", "attach deploy/web", "exec deploy/web -- ls", "port-forward deploy/web 0:80"] {
+        let (verb, rest) = command.split_once(' ').unwrap();
+        let (code, output, asked) = run(&format!("{verb} --pod-running-timeout=700ms {rest}")).await;
+        let lists = asked.iter().filter(|line| line.ends_with("/pods")).count();
+        assert_eq!((code, output.as_str()), (1, ""), "{command}");
+        assert!((2..=4).contains(&lists), "{command}: {asked:?}");
+        for none in ["0s", "-1s"] {
+            let (code, _, asked) = run(&format!("{verb} --pod-running-timeout={none} {rest}")).await;
+            assert_eq!((code, asked), (1, vec![]), "{command}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_token_is_not_asked_for_with_flags_that_do_not_fit() {
+    let cases = ["--duration=-1s", "--duration=1500ms", "--audience=", "--bound-object-name=a", "--bound-object-uid=b"];
+    for flags in cases {
+        let (code, output, asked) = run(&format!("create token web {flags}")).await;
+        assert_eq!((code, output.as_str(), asked), (1, "", vec![]), "{flags}");
+    }
+    let (code, _, asked) = run("create token web --duration=1h").await;
+    assert_eq!((code, asked), (1, vec!["POST /api/v1/namespaces/default/serviceaccounts/web/token".to_owned()]));
 }
