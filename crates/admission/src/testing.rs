@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::{collections::BTreeMap, sync::Arc};
-use storage::{Lookup, Revision};
+use storage::{Lookup, Revision, cache::Labels};
 
 /// Objects by prefix, namespace and name; also a quota store, and an authorizer that knows a few permissions.
 #[derive(Clone, Default)]
@@ -73,6 +73,12 @@ impl Cluster {
 impl Lookup for Cluster {
     fn get(&self, prefix: &str, namespace: &str, name: &str) -> Option<Bytes> {
         self.0.all.lock().get(&(prefix.into(), namespace.into(), name.into())).cloned()
+    }
+
+    fn labels(&self, prefix: &str, namespace: &str, name: &str) -> Option<Labels> {
+        let object: Value = serde_json::from_slice(&Lookup::get(self, prefix, namespace, name)?).expect("JSON");
+        let labels = object["metadata"]["labels"].as_object().into_iter().flatten();
+        Some(Labels::from_pairs(labels.map(|(key, value)| (key.as_str(), value.as_str().expect("a text")))))
     }
 
     fn list(&self, prefix: &str, namespace: Option<&str>) -> Vec<Bytes> {

@@ -7,7 +7,7 @@ use apimachinery::{ApiError, status::On};
 use bytes::Bytes;
 use serde_json::Value;
 use std::{collections::HashMap, sync::Arc};
-use storage::Lookup;
+use storage::{Lookup, cache::Labels};
 
 type Map<V> = HashMap<Box<str>, V, foldhash::fast::RandomState>;
 
@@ -151,6 +151,11 @@ impl Lookup for Registry {
     fn get(&self, prefix: &str, namespace: &str, name: &str) -> Option<Bytes> {
         let store = self.store(prefix)?;
         store.cache.get(&store.key(namespace, name)).map(|entry| entry.json.clone())
+    }
+
+    fn labels(&self, prefix: &str, namespace: &str, name: &str) -> Option<Labels> {
+        let store = self.store(prefix)?;
+        store.cache.get(&store.key(namespace, name)).map(|entry| entry.labels().clone())
     }
 
     fn list(&self, prefix: &str, namespace: Option<&str>) -> Vec<Bytes> {

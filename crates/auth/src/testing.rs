@@ -2,7 +2,7 @@
 use bytes::Bytes;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
-use storage::{Lookup, Revision};
+use storage::{Lookup, Revision, cache::Labels};
 
 #[derive(Default)]
 pub(crate) struct Objects {
@@ -30,6 +30,13 @@ impl Objects {
 impl Lookup for Objects {
     fn get(&self, prefix: &str, namespace: &str, name: &str) -> Option<Bytes> {
         self.all.lock().get(&(prefix.into(), namespace.into(), name.into())).cloned()
+    }
+
+    fn labels(&self, prefix: &str, namespace: &str, name: &str) -> Option<Labels> {
+        let object: serde_json::Value =
+            serde_json::from_slice(&Lookup::get(self, prefix, namespace, name)?).expect("JSON");
+        let labels = object["metadata"]["labels"].as_object().into_iter().flatten();
+        Some(Labels::from_pairs(labels.map(|(key, value)| (key.as_str(), value.as_str().expect("a text")))))
     }
 
     fn list(&self, prefix: &str, namespace: Option<&str>) -> Vec<Bytes> {

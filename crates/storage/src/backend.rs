@@ -3,6 +3,7 @@
 //! Every successful commit gets the next revision, revisions are strictly ordered over the whole
 //! store, and a watch from a revision sees every event from it on, once and in order. A commit
 //! that was acknowledged is on disk. Source: etcd API guarantees (etcd.io/docs/v3.6/learning).
+use crate::cache::Labels;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
@@ -187,6 +188,8 @@ pub trait Lookup: Send + Sync + 'static {
     /// `prefix` is the resource's storage prefix, such as `roles` or `services/specs`; `namespace`
     /// is empty for cluster-scoped resources.
     fn get(&self, prefix: &str, namespace: &str, name: &str) -> Option<Bytes>;
+    /// The labels of what [`Lookup::get`] gives, without reading it.
+    fn labels(&self, prefix: &str, namespace: &str, name: &str) -> Option<Labels>;
     /// All of a resource, or of one namespace.
     fn list(&self, prefix: &str, namespace: Option<&str>) -> Vec<Bytes>;
     /// Grows whenever anything under the prefix changes; for caching what was derived from it.

@@ -5,26 +5,13 @@ use crate::{Config, Operation, Plugin, Request};
 use apimachinery::ApiError;
 use async_trait::async_trait;
 use k8s_openapi::api::core::v1::{Binding, Pod};
-use serde::Deserialize;
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 use storage::Lookup;
 
 const LABELS: [&str; 2] = ["topology.kubernetes.io/zone", "topology.kubernetes.io/region"];
 
 pub(crate) struct PodTopologyLabels {
     lookup: Arc<dyn Lookup>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Node {
-    metadata: Meta,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Meta {
-    labels: BTreeMap<String, String>,
 }
 
 impl PodTopologyLabels {
@@ -60,11 +47,11 @@ impl Plugin for PodTopologyLabels {
     async fn admit(&self, request: &mut Request<'_>) -> Result<(), ApiError> {
         let Some(name) = node_name(request) else { return Ok(()) };
         // A node that is not there (yet) has no labels to give.
-        let node: Node = crate::lookup::get(&*self.lookup, "minions", "", &name).unwrap_or_default();
+        let Some(of_node) = self.lookup.labels("minions", "", &name) else { return Ok(()) };
         let Some(object) = request.object.as_deref_mut() else { return Ok(()) };
         for label in LABELS {
-            if let Some(value) = node.metadata.labels.get(label) {
-                object.metadata_mut().labels.get_or_insert_default().insert(label.to_owned(), value.clone());
+            if let Some(value) = of_node.get(label) {
+                object.metadata_mut().labels.get_or_insert_default().insert(label.to_owned(), value.to_owned());
             }
         }
         Ok(())
@@ -77,6 +64,7 @@ mod tests {
     use crate::Body;
     use crate::testing::{Ask, Cluster};
     use serde_json::json;
+    use std::collections::BTreeMap;
 
     #[tokio::test]
     async fn zone_and_region_are_copied() {
