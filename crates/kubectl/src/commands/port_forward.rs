@@ -33,12 +33,9 @@ impl Command for PortForward {
 
     async fn run(&self, context: &Context, matches: &ArgMatches) -> Result<()> {
         let given = words(matches, "words");
-        let Some((name, specs)) = given.split_first() else {
+        let Some((name, specs)) = given.split_first().filter(|(_, specs)| !specs.is_empty()) else {
             return Err(Error::usage("port-forward", "TYPE/NAME and list of ports are required for port-forward"));
         };
-        if specs.is_empty() {
-            return Err(Error::usage("port-forward", "TYPE/NAME and list of ports are required for port-forward"));
-        }
         let addresses = addresses(&words(matches, "address"))?;
         let patience = crate::global::patience(matches).map_err(|error| error.with_usage("port-forward"))?;
         let service = service(context, name).await?;

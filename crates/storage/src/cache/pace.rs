@@ -15,7 +15,7 @@ use tokio::runtime::Handle;
 
 /// Fewer than these are woken at once.
 const CROWD: usize = 64;
-/// The pause for each that was woken. Serving it takes an eighth of that (a `writev` on a TLS connection), which leaves the
+/// The pause for each of the crowd. Serving it takes an eighth of that (a `writev` on a TLS connection), which leaves the
 /// rest to whoever reads it, if on the same machine, and to the requests that make the events.
 const PAUSE_EACH: Duration = Duration::from_micros(200);
 /// However many they are: what a watcher of a busy kind may lag behind. What comes in crowds gathers changes for as long
